@@ -1,0 +1,1 @@
+"""The compute commands: what calculation jobs run, and a person can run by hand."""

@@ -1,0 +1,1 @@
+"""Sources of randomised configurations, one per file."""

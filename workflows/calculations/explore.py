@@ -1,0 +1,48 @@
+"""Molecular dynamics with the committee as a calculation job: starts in, frames with deviations and stop reasons out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from aiida import orm
+
+from ..data import CommitteeData, ConfigurationsData
+from .command import OUTPUT_FOLDER, CommandCalculation, CommandParser, read_json
+
+
+class ExploreCalculation(CommandCalculation):
+    """Runs `argonaut explore`; `settings` holds the dynamics config and the seed."""
+
+    EXPECTED = ("frames.extxyz", "trajectories.json")
+
+    @classmethod
+    def define(cls, spec: Any) -> None:
+        """Adds committee and starts; frames and trajectories."""
+        super().define(spec)
+        spec.input("committee", valid_type=CommitteeData)
+        spec.input("starts", valid_type=ConfigurationsData, help="One trajectory starts from each configuration.")
+        spec.output("frames", valid_type=ConfigurationsData, help="Sampled frames with the committee's predictions.")
+        spec.output("trajectories", valid_type=orm.Dict, help="How each trajectory went and why it stopped.")
+
+    def nodes(self) -> dict[str, Any]:
+        """Model and starts."""
+        return {"model": self.inputs.committee, "starts": self.inputs.starts}
+
+    def documents(self) -> dict[str, Any]:
+        """The dynamics config."""
+        return {"explore.yaml": self.inputs.settings["config"]}
+
+    def arguments(self) -> list[str]:
+        """The command line."""
+        return ["explore", "model", "starts/frames.extxyz", "-o", OUTPUT_FOLDER, "--config", "explore.yaml",
+                "--seed", str(self.inputs.settings["seed"])]  # fmt: skip
+
+
+class ExploreParser(CommandParser):
+    """Reads frames and trajectories."""
+
+    def read(self, folder: Path) -> None:
+        """Store both."""
+        self.out("frames", ConfigurationsData.from_file(folder / "frames.extxyz"))
+        self.out("trajectories", orm.Dict(read_json(folder / "trajectories.json")))

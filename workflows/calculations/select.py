@@ -1,0 +1,49 @@
+"""Selection of what to label next as a calculation job: explored frames in, candidates with predictions out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from aiida import orm
+
+from ..data import ConfigurationsData, DatasetData
+from .command import OUTPUT_FOLDER, CommandCalculation, CommandParser, read_json
+
+
+class SelectCalculation(CommandCalculation):
+    """Runs `argonaut select`; `settings` holds the selection config, the number of candidates and the seed."""
+
+    EXPECTED = ("candidates.extxyz", "selection.json")
+
+    @classmethod
+    def define(cls, spec: Any) -> None:
+        """Adds pool and dataset; candidates and the account of every verdict."""
+        super().define(spec)
+        spec.input("pool", valid_type=ConfigurationsData, help="Explored frames with the committee's predictions.")
+        spec.input("dataset", valid_type=DatasetData, help="What is labelled already: nothing is chosen twice.")
+        spec.output("candidates", valid_type=ConfigurationsData, help="Frames to label, with predictions made before.")
+        spec.output("selection", valid_type=orm.Dict, help="Counts per verdict, thresholds, members of each arm.")
+
+    def nodes(self) -> dict[str, Any]:
+        """Pool and dataset."""
+        return {"pool": self.inputs.pool, "dataset": self.inputs.dataset}
+
+    def documents(self) -> dict[str, Any]:
+        """The selection config."""
+        return {"select.yaml": self.inputs.settings["config"]}
+
+    def arguments(self) -> list[str]:
+        """The command line."""
+        settings = self.inputs.settings
+        return ["select", "pool/frames.extxyz", "--dataset", "dataset", "-n", str(settings["count"]),
+                "-o", OUTPUT_FOLDER, "--config", "select.yaml", "--seed", str(settings["seed"])]  # fmt: skip
+
+
+class SelectParser(CommandParser):
+    """Reads candidates and the account."""
+
+    def read(self, folder: Path) -> None:
+        """Store both."""
+        self.out("candidates", ConfigurationsData.from_file(folder / "candidates.extxyz"))
+        self.out("selection", orm.Dict(read_json(folder / "selection.json")))
