@@ -1,4 +1,4 @@
-"""What we ask of DFT: protocols, k points and pseudopotential recipes as plain data. Imports neither AiiDA nor torch."""
+"""What we ask of DFT: protocols, k points and pseudopotential recipes as plain data. Imports no AiiDA and no torch."""
 
 if __name__ != "aiida_argonaut.dft_inputs":
     raise ImportError(

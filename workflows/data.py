@@ -7,19 +7,25 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiida.common.exceptions import ValidationError
 from aiida.orm import Data
 
-from ..mlip.frames import Configuration, hash_document, read_configurations, write_configurations
-
-if TYPE_CHECKING:
-    from ..mlip.dataset import Dataset
-    from ..mlip.predictions import PredictedFrame
+from ..mlip.dataset import Dataset
+from ..mlip.frames import (
+    Configuration,
+    hash_document,
+    read_atoms,
+    read_configurations,
+    write_atoms,
+    write_configurations,
+)
+from ..mlip.predictions import PredictedFrame, read_predicted
 
 FRAMES_FILE = "frames.extxyz"
 
@@ -83,14 +89,15 @@ class ConfigurationsData(FilesData):
 
     def predicted_frames(self) -> list[PredictedFrame]:
         """The configurations with the committee's predictions, in order."""
-        from ..mlip.predictions import read_predicted_frames
+        with self.base.repository.as_path() as folder:
+            return read_predicted(folder / FRAMES_FILE)
 
-        with self.as_path(FRAMES_FILE) as path:
-            return read_predicted_frames(path)
-
-    def as_path(self, name: str) -> Any:
-        """Context manager: one file of the node as a path on this computer."""
-        return self.base.repository.as_path(name)
+    def part(self, start: int, end: int) -> ConfigurationsData:
+        """An unstored node with the frames start <= index < end, predictions included."""
+        with self.base.repository.as_path() as folder, tempfile.TemporaryDirectory() as scratch:
+            target = Path(scratch) / FRAMES_FILE
+            write_atoms(target, read_atoms(folder / FRAMES_FILE)[start:end])
+            return type(self).from_file(target)
 
     def _describe(self) -> None:
         configurations = self.configurations()
@@ -118,8 +125,6 @@ class DatasetData(FilesData):
 
     def dataset(self) -> Dataset:
         """The labelled frames; raises if the files do not match their content hash."""
-        from ..mlip.dataset import Dataset
-
         with self.base.repository.as_path() as folder:
             return Dataset.load(folder)
 

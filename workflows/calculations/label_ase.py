@@ -52,7 +52,7 @@ class LabelAseParser(CommandParser):
     def read(self, folder: Path) -> None:
         """Store the labels as a dataset under the protocol that the job's settings state."""
         losses = read_json(folder / "losses.json")
-        if (folder / "labels.extxyz").is_file():
+        if losses["ok"]:
             frames = read_frames(folder / "labels.extxyz")
             dataset = Dataset.from_frames(frames, self.node.inputs.settings["protocol"])
             with tempfile.TemporaryDirectory() as scratch:

@@ -1,0 +1,25 @@
+"""argonaut merge: members trained one by one become one committee."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Model folder.")
+def merge(models: tuple[Path, ...], output: Path) -> None:
+    """Put the members of several model folders into one, numbered in the order given.
+
+    They must share architecture, hyperparameters and baseline: members trained on one dataset with different seeds.
+
+    \b
+    Example:
+      argonaut merge member-0 member-1 member-2 member-3 -o committee
+    """
+    from ..model_files import merge_model_folders
+
+    merge_model_folders(models, output)
+    click.echo(f"{output}: members of {len(models)} model folders")

@@ -1,0 +1,110 @@
+"""argonaut train: labelled frames in, a model folder out."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class Duration(click.ParamType):
+    """'90', '90s', '30m', '2h' -> seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds; a usage error for anything that is not a positive duration."""
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(value).strip())
+        if match is None or float(match[1]) == 0:
+            self.fail(f"'{value}' is no duration; write 90s, 30m or 2h", param, ctx)
+        return float(match[1]) * _SECONDS[match[2]]
+
+
+@click.command()
+@click.argument("data", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Model folder.")
+@click.option("--architecture", default="teanet", show_default=True)
+@click.option("--preset", default="campaign", show_default=True)
+@click.option("--members", default=1, show_default=True, type=click.IntRange(min=1), help="Members of the committee.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Member k has seed SEED + k.")
+@click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="YAML or JSON settings.")
+@click.option("--budget", type=Duration(), help="Wall time for all members, e.g. 30m; the schedule fits itself to it.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 ... or auto.")
+@click.option(
+    "--reference-energies",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help='JSON {"H": -13.6, ...}: eV of free atoms. Without it they are fitted.',
+)
+def train(
+    data: tuple[Path, ...],
+    output: Path,
+    architecture: str,
+    preset: str,
+    members: int,
+    seed: int,
+    config: Path | None,
+    budget: float | None,
+    device: str,
+    reference_energies: Path | None,
+) -> None:
+    """Train a potential, or a committee, on labelled frames.
+
+    DATA are dataset folders or extended XYZ files of one protocol. Training that was interrupted goes on where it was
+    when the same command is run again.
+
+    \b
+    Example:
+      argonaut train labels.extxyz -o model --members 4 --seed 1 --budget 30m
+    """
+    import torch
+
+    from ..dataset import Dataset, merge
+    from ..settings import load_settings
+    from ..training import TrainSettings, train_committee
+    from .progress import Progress
+
+    settings = load_settings(TrainSettings, config)
+    dataset = merge([Dataset.load(path) for path in data])
+    energies = None if reference_energies is None else read_reference_energies(reference_energies)
+    target = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    checkpoints = output / "checkpoints"
+    with Progress("training", members) as progress:
+
+        def report(member_seed: int, done: float, line: Mapping[str, Any]) -> None:
+            error = line["validation_force_mae_mev_per_angstrom"]
+            progress.update(member_seed - seed + done, f"member {member_seed - seed}: forces within {error:.0f} meV/Å")
+
+        committee = train_committee(
+            dataset, architecture, preset, settings, seed, members, energies, budget, target, checkpoints, report
+        )
+    committee.save(output)
+    shutil.rmtree(checkpoints)
+    click.echo(f"{output}: {members} member{'s' * (members > 1)} of {architecture}/{preset}, {len(dataset)} frames")
+    for member in committee.card["members"]:
+        best = member["best"]
+        click.echo(
+            f"  seed {member['seed']}: {member['steps']} steps in {member['seconds']:.0f} s, "
+            f"energy {best['validation_energy_mae_mev_per_atom']:.1f} meV/atom, "
+            f"forces {best['validation_force_mae_mev_per_angstrom']:.0f} meV/Å on validation frames"
+        )
+
+
+def read_reference_energies(path: Path) -> dict[int, float]:
+    """{symbol: eV} from a JSON file as {atomic number: eV}; raises FrameError for what is not such a table."""
+    from ..baseline import reference_energies_from_symbols
+    from ..frames import FrameError
+
+    try:
+        table = json.loads(path.read_text())
+        return dict(reference_energies_from_symbols(table, str(path)))
+    except (json.JSONDecodeError, AttributeError, TypeError) as error:
+        raise FrameError(f'{path}: expected a JSON table such as {{"H": -13.6, "O": -432.1}}: {error}') from error

@@ -1,0 +1,226 @@
+"""A committee: K networks of one kind that differ by seed, and what their disagreement says.
+
+The force deviation of an atom is the root mean square length of the difference *vector* between a member's force and
+the mean force,
+
+    force_deviation_i = sqrt(mean_k |F_i^k - mean_k F_i|^2),      eV/Å,
+
+so two members that push an atom in opposite directions disagree, although their forces are equally long.
+
+A model folder holds model.safetensors (tensors 'member.<k>/<parameter>'), config.json (what is needed to evaluate it),
+card.json (what it is: data, code, seeds, errors) and metrics.jsonl (how training went). Nothing is pickled; folders of
+single members become one committee in model_files.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from .baseline import Baseline, check_elements
+from .frames import Configuration
+from .graph import Graph, build_graph, join, split_by_bonds
+from .potential import Architecture, Parameters, add, baseline_part, get_architecture, network_part
+from .predictions import Prediction
+
+FORMAT = 1
+"""Version of config.json."""
+MAX_BONDS = 20_000
+"""Bonds per evaluated batch: large enough to hide the cost of small operations, small enough for the caches."""
+
+
+class CommitteeError(ValueError):
+    """A model folder that cannot be used, or members that do not belong together."""
+
+
+class CommitteeOutput(NamedTuple):
+    """What M members say about a graph of g structures and n atoms."""
+
+    energy: Tensor
+    """(M, g) eV, float64."""
+    forces: Tensor
+    """(M, n, 3) eV/Å."""
+    stress: Tensor | None
+    """(M, g, 3, 3) eV/Å^3, zero for structures without volume; None if not asked for."""
+
+    def force_deviation(self) -> Tensor:
+        """(n,) eV/Å, see `force_deviation`."""
+        return force_deviation(self.forces)
+
+
+def force_deviation(forces: Any) -> Any:
+    """(M, n, 3) forces of the members -> (n,) sqrt(mean_k |F_k - mean_k F|^2), numpy or torch; zero for one member."""
+    difference = forces - forces.mean(0)
+    squared = (difference * difference).sum(-1).mean(0)
+    return torch.sqrt(squared) if isinstance(squared, Tensor) else np.sqrt(squared)
+
+
+@dataclass(frozen=True)
+class Committee:
+    """K members of one architecture, config and baseline."""
+
+    architecture: Architecture
+    preset: str
+    config: Any
+    """The architecture's config: a frozen dataclass with a cutoff in Å."""
+    baseline: Baseline
+    members: tuple[Parameters, ...]
+    card: dict[str, Any] = field(default_factory=dict)
+    """Content of card.json."""
+    metrics: tuple[dict[str, Any], ...] = ()
+    """Lines of metrics.jsonl."""
+
+    @property
+    def n_members(self) -> int:
+        """K."""
+        return len(self.members)
+
+    @property
+    def cutoff(self) -> float:
+        """Å."""
+        return float(self.config.cutoff)
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers the committee was trained on, ascending."""
+        return self.baseline.elements
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Float type of the weights, and of graphs made by `predict`."""
+        return next(iter(self.members[0].values())).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(iter(self.members[0].values())).device
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Committee:
+        """The same committee on another device or with another float type."""
+        moved = [{name: t.to(device=device, dtype=dtype) for name, t in member.items()} for member in self.members]
+        return replace(self, members=tuple(moved))
+
+    def build_graph(self, configurations: Sequence[Configuration], skin: float = 0.0) -> Graph:
+        """A graph with this committee's cutoff, float type and device; raises FrameError for unknown elements."""
+        for configuration in configurations:
+            check_elements(configuration.numbers, self.elements, configuration.formula)
+        return build_graph(configurations, self.cutoff, skin, self.dtype, self.device)
+
+    def evaluate(self, graph: Graph, stress: bool = False) -> CommitteeOutput:
+        """Energies, forces and, if asked for, stresses of every member; the baseline is computed once."""
+        ground = baseline_part(self.baseline, graph, stress)
+        each = [
+            add(ground, network_part(self.architecture, self.config, member, self.baseline, graph, stress))
+            for member in self.members
+        ]
+        tension = [e.stress for e in each if e.stress is not None]
+        return CommitteeOutput(
+            torch.stack([e.energy for e in each]),
+            torch.stack([e.forces for e in each]),
+            torch.stack(tension) if stress else None,
+        )
+
+    def predict(
+        self, configurations: Sequence[Configuration], stress: bool = True, max_edges: int = MAX_BONDS
+    ) -> list[Prediction]:
+        """Mean and deviation for any number of configurations, in batches of at most `max_edges` bonds."""
+        graphs = [self.build_graph([configuration]) for configuration in configurations]
+        predictions: list[Prediction] = []
+        for chunk in split_by_bonds([graph.n_bonds for graph in graphs], max_edges):
+            graph = join([graphs[index] for index in chunk])
+            predictions += _predictions(graph, self.evaluate(graph, stress))
+        return predictions
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model folder; the weights keep every bit."""
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        tensors = {
+            f"member.{k}/{name}": tensor.detach().cpu().contiguous()
+            for k, member in enumerate(self.members)
+            for name, tensor in member.items()
+        }
+        save_file(tensors, target / "model.safetensors")
+        (target / "card.json").write_text(json.dumps(self.card, indent=2) + "\n")
+        (target / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in self.metrics))
+        (target / "config.json").write_text(json.dumps(self._document(), indent=2) + "\n")
+
+    def _document(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "architecture": self.architecture.name,
+            "preset": self.preset,
+            "config": asdict(self.config),
+            "cutoff": self.cutoff,
+            "elements": list(self.elements),
+            "n_members": self.n_members,
+            "baseline": self.baseline.to_document(),
+        }
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype | str | None = None
+    ) -> Committee:
+        """Read a model folder; `dtype` (torch or 'float32' / 'float64') None keeps the stored one.
+
+        Raises CommitteeError for a folder that is not a model, or one of another format.
+        """
+        source = Path(folder)
+        missing = [name for name in ("config.json", "model.safetensors") if not (source / name).is_file()]
+        if missing:
+            raise CommitteeError(f"{source}: not a model folder, {' and '.join(missing)} missing")
+        document = json.loads((source / "config.json").read_text())
+        if document.get("format") != FORMAT:
+            raise CommitteeError(
+                f"{source}: config.json has format {document.get('format')}, this version reads {FORMAT}"
+            )
+        architecture = get_architecture(document["architecture"])
+        config = type(next(iter(architecture.presets.values())))(**document["config"])
+        members = _members(load_file(source / "model.safetensors"), document["n_members"])
+        card = source / "card.json"
+        metrics = source / "metrics.jsonl"
+        committee = cls(
+            architecture,
+            document["preset"],
+            config,
+            Baseline.from_document(document["baseline"]),
+            members,
+            json.loads(card.read_text()) if card.is_file() else {},
+            tuple(json.loads(line) for line in metrics.read_text().splitlines()) if metrics.is_file() else (),
+        )
+        return committee.to(device, getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+
+
+def _members(tensors: dict[str, Tensor], n_members: int) -> tuple[Parameters, ...]:
+    members: list[Parameters] = [{} for _ in range(n_members)]
+    for key, tensor in tensors.items():
+        prefix, _, name = key.partition("/")
+        members[int(prefix.removeprefix("member."))][name] = tensor
+    return tuple(members)
+
+
+def _predictions(graph: Graph, output: CommitteeOutput) -> list[Prediction]:
+    energy = output.energy.cpu().numpy()
+    forces = output.forces.double().cpu().numpy()
+    deviation = force_deviation(forces)
+    stress = None if output.stress is None else output.stress.double().mean(0).cpu().numpy()
+    ends = np.cumsum(np.bincount(graph.structure.cpu().numpy(), minlength=graph.n_structures))
+    periodic = graph.pbc.cpu().numpy()
+    return [
+        Prediction(
+            energy=float(energy[:, index].mean()),
+            energy_deviation=float(energy[:, index].std()),
+            forces=forces[:, start:end].mean(0),
+            stress=stress[index] if stress is not None and periodic[index] else None,
+            force_deviation=deviation[start:end],
+        )
+        for index, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True))
+    ]

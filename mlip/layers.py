@@ -1,0 +1,42 @@
+"""What two or more architectures share: radial basis, cutoff envelope, safe norm, sums over structures.
+
+Everything here is smooth enough for forces of a force-trained network: twice differentiable everywhere, also at the
+cutoff and at the zero vector.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .graph import Graph
+
+
+def sum_structures(values: Tensor, graph: Graph) -> Tensor:
+    """(n,) per atom -> (g,) per structure, summed in float64."""
+    total = torch.zeros(graph.n_structures, dtype=torch.float64, device=values.device)
+    return total.index_add(0, graph.structure, values.double())
+
+
+def lengths(vectors: Tensor) -> Tensor:
+    """(m, 3) Å -> (m, 1) Å. Two atoms in one place give 1e-6 Å rather than NaN in the derivative."""
+    return torch.sqrt(vectors.square().sum(-1, keepdim=True) + 1e-12)
+
+
+def safe_norm(vectors: Tensor, dim: int, epsilon: float = 0.1) -> Tensor:
+    """sqrt(|v|^2 + epsilon^2) - epsilon along `dim`: zero, and with finite derivatives, at the zero vector."""
+    return torch.sqrt(vectors.square().sum(dim) + epsilon * epsilon) - epsilon
+
+
+def polynomial_envelope(u: Tensor) -> Tensor:
+    """1 - 21 u^5 + 35 u^6 - 15 u^7: one at u = 0, zero with two derivatives at u = 1, zero beyond (DimeNet, p = 5)."""
+    u = u.clamp(max=1.0)
+    return 1.0 - u**5 * (21.0 - 35.0 * u + 15.0 * u * u)
+
+
+def bessel_basis(r: Tensor, cutoff: float, n_basis: int) -> Tensor:
+    """(m, 1) Å -> (m, n_basis): sqrt(2 / rc) sin(k pi r / rc) / r times the envelope, k = 1 ... (DimeNet, eq. 7)."""
+    frequency = torch.arange(1, n_basis + 1, dtype=r.dtype, device=r.device) * (math.pi / cutoff)
+    return torch.sin(r * frequency) * (math.sqrt(2.0 / cutoff) * polynomial_envelope(r / cutoff) / r)

@@ -1,0 +1,143 @@
+"""What is settled before the first training step: split, baseline, scale, sizes, and the samples themselves.
+
+All of it follows from the data and the settings alone, not from a member's seed, so that members trained one by one, on
+different machines, still make one committee.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import __version__
+from .baseline import Baseline, check_elements, fit_reference_energies
+from .dataset import Dataset
+from .frames import LabelledFrame, hash_document
+from .graph import build_graph
+from .objective import Sample, batches, join_samples, prepare
+from .potential import Architecture, baseline_part, get_architecture
+from .train_settings import TrainingError, TrainSettings
+from .units import Z_MAX
+
+SMALLEST_SCALE = 0.05
+"""eV/Å: scale of a dataset whose forces all vanish."""
+REPULSION_REACH = 2.5
+"""Å: longer than the repulsion of any pair of H-Ar (0.75 of the summed covalent radii, 2.49 Å for two Na)."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all members of a committee share."""
+
+    architecture: Architecture
+    preset: str
+    config: Any
+    baseline: Baseline
+    settings: TrainSettings
+    shapes: dict[str, tuple[int, ...]]
+    """Names and shapes of the weights, in the order of the flat weight vector."""
+    train: list[Sample]
+    """One sample per training frame."""
+    judged: list[Sample]
+    """Batches of validation frames; without any, of training frames."""
+    fingerprint: str
+    """Hash of data, architecture, config, baseline and settings."""
+    card: dict[str, Any]
+    stress: bool
+    """Whether any frame has a stress."""
+
+
+def make_plan(
+    dataset: Dataset,
+    architecture: str,
+    preset: str,
+    settings: TrainSettings,
+    reference_energies: Mapping[int, float] | None,
+    device: torch.device | str,
+) -> Plan:
+    """Fit what is fitted without a network and prepare the samples; raises TrainingError for unusable data."""
+    if len(dataset) == 0:
+        raise TrainingError("the dataset has no frames")
+    chosen = get_architecture(architecture)
+    baseline = fit_baseline(dataset.frames, reference_energies)
+    config = _fitted_config(chosen.preset(preset), dataset.frames)
+    parts = dataset.split(settings.validation_fraction, settings.split_seed)
+    train, validation = [prepare(part.frames, baseline, config.cutoff, torch.float32, device) for part in parts]
+    card = _card(dataset, len(train), len(validation), chosen.name, preset, settings, reference_energies is not None)
+    weights = chosen.init(config, torch.Generator().manual_seed(0))
+    return Plan(
+        architecture=chosen,
+        preset=preset,
+        config=config,
+        baseline=baseline,
+        settings=settings,
+        shapes={name: tuple(weight.shape) for name, weight in weights.items()},
+        train=train,
+        judged=_joined(validation or train, settings.batch_bonds),
+        fingerprint=hash_document({"card": card, "config": asdict(config), "baseline": baseline.to_document()}),
+        card=card,
+        stress=any(frame.stress is not None for frame in dataset.frames),
+    )
+
+
+def _joined(samples: Sequence[Sample], batch_bonds: int) -> list[Sample]:
+    order = list(range(len(samples)))
+    return [join_samples([samples[i] for i in chunk]) for chunk in batches(samples, order, len(order), batch_bonds)]
+
+
+def fit_baseline(frames: Sequence[LabelledFrame], reference_energies: Mapping[int, float] | None) -> Baseline:
+    """Reference energies (given in eV per atomic number, else least squares) and scale for these frames.
+
+    The scale is the mean over frames of the root mean square force that the repulsion leaves over, so one frame of
+    colliding atoms does not set it. Raises FrameError if a given table lacks an element of the frames.
+    """
+    blank = Baseline(tuple((z, 0.0) for z in range(1, Z_MAX + 1)))
+    ground = [baseline_part(blank, build_graph([frame.configuration], REPULSION_REACH), False) for frame in frames]
+    if reference_energies is None:
+        energies = fit_reference_energies(frames, [float(part.energy[0]) for part in ground])
+    else:
+        for frame in frames:
+            check_elements(frame.configuration.numbers, reference_energies, "the given reference energies")
+        energies = tuple(sorted((int(z), float(energy)) for z, energy in reference_energies.items()))
+    rest = [f.forces - part.forces.numpy() for f, part in zip(frames, ground, strict=True)]
+    scale = float(np.mean([np.sqrt(np.mean(force**2)) for force in rest]))
+    return Baseline(energies, scale=max(scale, SMALLEST_SCALE))
+
+
+def _fitted_config(config: Any, frames: Sequence[LabelledFrame]) -> Any:
+    """The preset's config with the average number of neighbours of these frames, if it has such a field."""
+    if "average_neighbours" not in {field.name for field in fields(config)}:
+        return config
+    graphs = [build_graph([frame.configuration], config.cutoff) for frame in frames]
+    average = 2.0 * sum(graph.n_bonds for graph in graphs) / sum(graph.n_atoms for graph in graphs)
+    return replace(config, average_neighbours=max(round(average, 3), 1.0))
+
+
+def _card(
+    dataset: Dataset,
+    n_train: int,
+    n_validation: int,
+    architecture: str,
+    preset: str,
+    settings: TrainSettings,
+    given: bool,
+) -> dict[str, Any]:
+    return {
+        "created_by": f"aiida-argonaut {__version__}",
+        "torch": torch.__version__,
+        "architecture": architecture,
+        "preset": preset,
+        "dataset": {
+            "content_hash": dataset.content_hash,
+            "protocol_hash": dataset.protocol_hash,
+            "n_frames": len(dataset),
+            "n_train": n_train,
+            "n_validation": n_validation,
+        },
+        "reference_energies": "given" if given else f"least squares on all {len(dataset)} frames",
+        "settings": asdict(settings),
+    }

@@ -1,0 +1,162 @@
+"""The story of a campaign as one document, read from the record alone: works while it runs and years after."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from aiida import orm
+from aiida.common.exceptions import NotExistent
+from aiida.common.links import LinkType
+
+STAGES = ("generate", "explore", "select", "label", "train", "evaluate")
+"""Children of an iteration, by their call link labels, in order."""
+
+
+class NotACampaign(ValueError):
+    """An identifier that names no campaign: says what it names."""
+
+
+def load_campaign(identifier: str | int) -> orm.WorkChainNode:
+    """The campaign with this pk or uuid; NotACampaign says what else it is."""
+    try:
+        node = orm.load_node(int(identifier) if str(identifier).isdigit() else str(identifier))
+    except (NotExistent, ValueError) as error:
+        raise NotACampaign(f"{identifier}: no such node in this profile; `verdi process list -a` shows what there is") from error
+    if getattr(node, "process_label", None) != "CampaignWorkChain":
+        what = getattr(node, "process_label", None) or type(node).__name__
+        raise NotACampaign(f"{identifier} is a {what}, expected the pk or uuid of a CampaignWorkChain")
+    return node
+
+
+def campaign_summary(campaign: orm.WorkChainNode) -> dict[str, Any]:
+    """All that `argonaut status` shows: the campaign and, per iteration, labels, errors, verdicts and times."""
+    return {
+        "pk": campaign.pk,
+        "uuid": campaign.uuid,
+        "label": campaign.label,
+        **state(campaign),
+        "seed": campaign.inputs.seed.value,
+        "iterations_planned": campaign.inputs.settings["stop"]["iterations"] + 1,
+        "seconds": seconds(campaign),
+        "iterations": [iteration_summary(node) for node in iterations(campaign)],
+        "outputs": {link.link_label: link.node.uuid for link in _returned(campaign)},
+    }
+
+
+def iterations(campaign: orm.WorkChainNode) -> list[orm.WorkChainNode]:
+    """The iterations of a campaign, in order."""
+    called = children(campaign)
+    return [called[label] for label in sorted(called) if label.startswith("iteration_")]
+
+
+def iteration_summary(node: orm.WorkChainNode) -> dict[str, Any]:
+    """One iteration: what was labelled and lost, how good the committee was, what exploration met, how long it took."""
+    called, outputs = children(node), {link.link_label: link.node for link in _returned(node)}
+    summary: dict[str, Any] = {
+        "pk": node.pk,
+        **state(node),
+        "stage": current_stage(node, called),
+        "labels": label_summary(called.get("label")),
+        "seconds": {"total": seconds(node), **{stage: seconds(called[stage]) for stage in STAGES if stage in called}},
+    }
+    if "dataset" in outputs:
+        summary["dataset"] = {
+            "pk": outputs["dataset"].pk,
+            "n_frames": outputs["dataset"].base.attributes.get("n_frames"),
+            "content_hash": outputs["dataset"].base.attributes.get("content_hash"),
+        }
+    if "committee" in outputs:
+        summary["committee"] = {
+            "pk": outputs["committee"].pk,
+            "n_members": outputs["committee"].base.attributes.get("n_members"),
+        }
+    if "train" in called:
+        summary["members_trained"] = member_summary(called["train"])
+    if "errors" in outputs:
+        summary["errors"] = outputs["errors"].get_dict()
+    if "explore" in called and "trajectories" in called["explore"].outputs:
+        summary["stop_reasons"] = called["explore"].outputs.trajectories.get_dict().get("reasons", {})
+    if "select" in called and "selection" in called["select"].outputs:
+        selection = called["select"].outputs.selection.get_dict()
+        summary["selection"] = {key: selection[key] for key in ("counts", "thresholds", "arms") if key in selection}
+    return summary
+
+
+def label_summary(label: orm.ProcessNode | None) -> dict[str, Any] | None:
+    """Labels asked for, ended, good and lost with reasons; None before labelling has begun."""
+    if label is None:
+        return None
+    asked = label.inputs.configurations.base.attributes.get("n_frames")
+    if "losses" in label.outputs:
+        losses = label.outputs.losses
+        return {
+            "submitted": losses["submitted"],
+            "ok": losses["ok"],
+            "lost": losses["lost"],
+            "reasons": dict(Counter(loss["reason"] for loss in losses["lost"])),
+        }
+    return {"submitted": asked, "ended": _ended_labels(label), "in_flight": _running_labels(label)}
+
+
+def member_summary(train: orm.WorkChainNode) -> dict[str, int]:
+    """Members by how their last attempt stands."""
+    newest: dict[str, orm.ProcessNode] = {}
+    for label, node in sorted(children(train).items()):
+        if label.startswith("member_"):
+            newest["_".join(label.split("_")[:2])] = node
+    return dict(Counter("ok" if n.is_finished_ok else "lost" if n.is_terminated else "running" for n in newest.values()))
+
+
+def current_stage(node: orm.WorkChainNode, called: dict[str, orm.ProcessNode]) -> str:
+    """The stage that an iteration is at, or 'done'."""
+    if node.is_terminated:
+        return "done"
+    started = [stage for stage in STAGES if stage in called]
+    return started[-1] if started else "plan"
+
+
+def children(node: orm.ProcessNode) -> dict[str, orm.ProcessNode]:
+    """Called processes by call link label, the oldest of several."""
+    links = node.base.links.get_outgoing(link_type=(LinkType.CALL_CALC, LinkType.CALL_WORK)).all()
+    return {link.link_label: link.node for link in sorted(links, key=lambda link: link.node.pk, reverse=True)}
+
+
+def state(node: orm.ProcessNode) -> dict[str, Any]:
+    """Process state, exit status and message."""
+    return {
+        "state": node.process_state.value if node.process_state else "created",
+        "exit_status": node.exit_status,
+        "exit_message": node.exit_message,
+    }
+
+
+def seconds(node: orm.ProcessNode) -> float:
+    """Wall time from creation to the end, or to now while it runs."""
+    end = node.mtime if node.is_terminated else datetime.now(UTC)
+    return round((end - node.ctime).total_seconds(), 1)
+
+
+def descendants(node: orm.ProcessNode) -> Iterable[orm.ProcessNode]:
+    """A process and all that it called, directly or not."""
+    yield node
+    for child in node.called:
+        yield from descendants(child)
+
+
+def _returned(node: orm.ProcessNode) -> list[Any]:
+    return list(node.base.links.get_outgoing(link_type=(LinkType.RETURN, LinkType.CREATE)).all())
+
+
+def _ended_labels(label: orm.ProcessNode) -> int:
+    return sum(1 for node in _pw_labels(label) if node.is_terminated)
+
+
+def _running_labels(label: orm.ProcessNode) -> int:
+    return sum(1 for node in _pw_labels(label) if not node.is_terminated)
+
+
+def _pw_labels(label: orm.ProcessNode) -> list[orm.ProcessNode]:
+    return [node for shard in children(label).values() for name, node in children(shard).items() if name.startswith("label_")]

@@ -1,0 +1,147 @@
+"""A protocol has one identity: what changes a label changes the hash, what does not leaves it alone."""
+
+import dataclasses
+import re
+
+import pytest
+
+from aiida_argonaut.dft_inputs.elements import STRINGENCIES, ElementError, campaign_cutoffs, load_elements
+from aiida_argonaut.dft_inputs.protocol import (
+    ProtocolError,
+    document_hash,
+    load_protocol,
+    protocol_document,
+    protocol_hash,
+    pw_parameters,
+)
+
+MD5S = {"C": "a" * 32, "H": "b" * 32}
+
+
+@pytest.mark.parametrize("name", STRINGENCIES)
+def test_shipped_protocols_load(name):
+    protocol = load_protocol(name)
+    assert protocol.name == protocol.stringency == name
+    assert protocol.minimum_distance_ratio == 0.5
+
+
+def test_stringency_means_something():
+    fast, balanced, stringent = map(load_protocol, STRINGENCIES)
+    assert fast.kpoints_spacing > balanced.kpoints_spacing > stringent.kpoints_spacing
+    assert fast.conv_thr_per_atom >= balanced.conv_thr_per_atom >= stringent.conv_thr_per_atom
+    for entry in load_elements().values():
+        cutoffs = [entry.cutoffs[name] for name in STRINGENCIES]
+        assert cutoffs == sorted(cutoffs)
+        assert all(density >= 4 * wavefunction for wavefunction, density in cutoffs)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"kpoint_spacing": 0.3}, "did you mean 'kpoints_spacing'"),
+        ({"smearing": "hot"}, "'hot'"),
+        ({"spin": "colinear"}, "did you mean 'collinear'"),
+        ({"degauss": -0.1}, "degauss must be a number above 0"),
+        ({"degauss": True}, "degauss must be a number above 0"),
+        ({"wavefunction_cutoff": "much"}, "wavefunction_cutoff must be"),
+        ({"mixing_beta": 1.5}, "at most 1"),
+        ({"stress": "yes"}, "true or false"),
+    ],
+)
+def test_bad_overrides_are_explained(overrides, words):
+    with pytest.raises(ProtocolError, match=re.escape(words)):
+        load_protocol("fast", overrides)
+
+
+def test_unknown_protocol():
+    with pytest.raises(ProtocolError, match="did you mean 'balanced'"):
+        load_protocol("balance")
+
+
+def test_hash_is_stable_and_shaped():
+    found = protocol_hash(load_protocol("fast"), MD5S, "6.7")
+    assert re.fullmatch(r"p[0-9a-f]{31}", found)
+    assert found == protocol_hash(load_protocol("fast"), dict(reversed(MD5S.items())), "6.7")
+    assert (
+        document_hash({"b": 1, "a": [2.0]}) == document_hash({"a": [2.0], "b": 1}) == "p4066b37374c1ee096acbf7bb21a171f"
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kpoints_spacing": 0.9},
+        {"degauss": 0.03},
+        {"smearing": "gaussian"},
+        {"conv_thr_per_atom": 1e-6},
+        {"spin": "collinear"},
+        {"wavefunction_cutoff": 99.0},
+        {"density_cutoff": 999.0},
+    ],
+)
+def test_hash_sees_what_changes_a_label(change):
+    fast = load_protocol("fast")
+    assert protocol_hash(dataclasses.replace(fast, **change), MD5S, "6.7") != protocol_hash(fast, MD5S, "6.7")
+
+
+def test_hash_sees_pseudopotentials_code_and_cutoffs():
+    fast = load_protocol("fast")
+    hashes = {
+        protocol_hash(fast, MD5S, "6.7"),
+        protocol_hash(fast, MD5S, "7.4"),
+        protocol_hash(fast, {**MD5S, "H": "c" * 32}, "6.7"),
+        protocol_hash(fast, {**MD5S, "O": "c" * 32}, "6.7"),
+        protocol_hash(fast, MD5S, "6.7", (80.0, 640.0)),
+    }
+    assert len(hashes) == 5
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"mixing_beta": 0.1}, {"mixing_mode": "TF"}, {"electron_maxstep": 7}, {"max_force": 9.0}, {"stress": False}],
+)
+def test_hash_is_blind_to_the_way_and_to_the_caps(change):
+    fast = load_protocol("fast")
+    assert protocol_hash(dataclasses.replace(fast, **change), MD5S, "6.7") == protocol_hash(fast, MD5S, "6.7")
+
+
+def test_document_can_be_compared():
+    fast = load_protocol("fast")
+    ours, theirs = protocol_document(fast, MD5S, "6.7"), protocol_document(fast, MD5S, "7.4")
+    assert [key for key in ours if ours[key] != theirs[key]] == ["code"]
+    with pytest.raises(ProtocolError, match="md5"):
+        protocol_document(fast, {}, "6.7")
+
+
+def test_cutoffs_are_those_of_the_campaign():
+    fast = load_protocol("fast")
+    sodium, aluminium = campaign_cutoffs(["Na"], "fast"), campaign_cutoffs(["Al"], "fast")
+    assert sodium[0] > aluminium[0]
+    system = pw_parameters(fast, ["Al", "Na"], ["Al"])["SYSTEM"]
+    assert (system["ecutwfc"], system["ecutrho"]) == (max(sodium[0], aluminium[0]), max(sodium[1], aluminium[1]))
+    assert pw_parameters(fast, ["Al"], ["Al"], (33.0, 150.0))["SYSTEM"]["ecutrho"] == 150.0
+    with pytest.raises(ElementError, match="Fe"):
+        campaign_cutoffs(["Fe"], "fast")
+
+
+def test_parameters_follow_the_configuration():
+    fast = load_protocol("fast")
+    four = pw_parameters(fast, ["C", "H"], ["C", "H", "H", "H"])
+    assert four["ELECTRONS"]["conv_thr"] == pytest.approx(4 * fast.conv_thr_per_atom)
+    assert four["CONTROL"]["tprnfor"] is four["CONTROL"]["tstress"] is True
+    assert four["CONTROL"]["disk_io"] == "none"
+    assert pw_parameters(fast, ["C"], ["C"], keep_files=True)["CONTROL"]["disk_io"] == "low"
+    assert "nspin" not in four["SYSTEM"]
+    with pytest.raises(ProtocolError, match="N"):
+        pw_parameters(fast, ["C"], ["N"])
+    with pytest.raises(ProtocolError, match="none"):
+        pw_parameters(fast, ["C"], [])
+
+
+def test_collinear_starts_from_moments_of_the_kinds_present():
+    protocol = load_protocol("balanced", {"spin": "collinear"})
+    system = pw_parameters(protocol, ["C", "O", "Ar"], ["O", "Ar"])["SYSTEM"]
+    assert system["nspin"] == 2
+    assert set(system["starting_magnetization"]) == {"O", "Ar"}
+    assert all(0 < m <= 1 for m in system["starting_magnetization"].values())
+    assert system["starting_magnetization"]["O"] == pytest.approx(2 / 6, abs=1e-6)

@@ -1,0 +1,75 @@
+"""train, merge and evaluate as a person types them."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from aiida_argonaut.mlip.cli.evaluate import evaluate
+from aiida_argonaut.mlip.cli.merge import merge
+from aiida_argonaut.mlip.cli.train import Duration, train
+from aiida_argonaut.mlip.frames import Configuration, LabelledFrame, write_frames
+from aiida_argonaut.mlip.predictions import read_predicted
+from aiida_argonaut.mlip.settings import SettingsError
+
+
+@pytest.fixture
+def data(tmp_path):
+    random = np.random.default_rng(0)
+    frames = []
+    for _ in range(6):
+        configuration = Configuration([1, 8, 1], random.random((3, 3)) * 3, np.eye(3) * 4)
+        frames.append(LabelledFrame(configuration, -20 + random.random(), random.normal(size=(3, 3)), None, "p"))
+    write_frames(tmp_path / "labels.extxyz", frames)
+    (tmp_path / "quick.yaml").write_text("steps: 3\nrecords: 2\n")
+    return tmp_path
+
+
+def run(command, *arguments):
+    result = CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_train_merge_evaluate(data):
+    for seed in (1, 2):
+        run(train, data / "labels.extxyz", "-o", data / f"m{seed}", "--seed", seed, "--config", data / "quick.yaml")
+    assert sorted(path.name for path in (data / "m1").iterdir()) == [
+        "card.json",
+        "config.json",
+        "metrics.jsonl",
+        "model.safetensors",
+    ]
+    run(merge, data / "m1", data / "m2", "-o", data / "both")
+    output = run(evaluate, data / "both", data / "labels.extxyz", "--json", "-o", data / "result")
+    found = json.loads(output)
+    assert found["n_frames"] == 6
+    assert found["deviation"]["quantiles_ev_per_angstrom"]["1.0"] > 0
+    assert found == json.loads((data / "result" / "metrics.json").read_text())
+    assert len(read_predicted(data / "result" / "predictions.extxyz")) == 6
+    assert "force deviation" in run(evaluate, data / "both", data / "labels.extxyz")
+    card = json.loads((data / "both" / "card.json").read_text())
+    assert [member["seed"] for member in card["members"]] == [1, 2]
+
+
+def test_unknown_setting_is_refused(data):
+    (data / "bad.yaml").write_text("learning_rte: 0.1\n")
+    with pytest.raises(SettingsError, match="learning_rate"):
+        run(train, data / "labels.extxyz", "-o", data / "m", "--config", data / "bad.yaml")
+
+
+def test_reference_energies_file(data):
+    (data / "free.json").write_text('{"H": -13.0, "O": -5.0}')
+    run(
+        train, data / "labels.extxyz", "-o", data / "m", "--config", data / "quick.yaml",
+        "--reference-energies", data / "free.json", "--members", 2,
+    )  # fmt: skip
+    config = json.loads((data / "m" / "config.json").read_text())
+    assert config["baseline"]["reference_energies"] == {"H": -13.0, "O": -5.0}
+    assert config["n_members"] == 2
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90.0), ("90s", 90.0), ("1.5m", 90.0), ("2h", 7200.0)])
+def test_durations(text, seconds):
+    assert Duration().convert(text, None, None) == seconds

@@ -1,0 +1,102 @@
+"""What disagreement means, and that a committee survives its files."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from aiida_argonaut.mlip.baseline import Baseline
+from aiida_argonaut.mlip.committee import Committee, CommitteeError, force_deviation
+from aiida_argonaut.mlip.frames import Configuration, FrameError
+from aiida_argonaut.mlip.model_files import ModelFilesError, merge_model_folders
+from aiida_argonaut.mlip.potential import ArchitectureError, evaluate, get_architecture
+
+BASELINE = Baseline(((1, -13.0), (6, -150.0), (8, -430.0)), scale=1.5)
+
+
+def committee(n=2, seed=0, same=False):
+    architecture = get_architecture("teanet")
+    config = dataclasses.replace(architecture.preset("campaign"), scalar_width=12, bond_width=4, vector_width=4)
+    members = tuple(
+        architecture.init(config, torch.Generator().manual_seed(seed if same else seed + k)) for k in range(n)
+    )
+    return Committee(architecture, "campaign", config, BASELINE, members, {"seed": seed})
+
+
+def configurations(n=5):
+    random = np.random.default_rng(0)
+    found = [Configuration(random.choice([1, 6, 8], k), random.random((k, 3)) * 4, np.eye(3) * 4) for k in range(1, n)]
+    return [*found, Configuration([8, 1], np.array([[0.0, 0, 0], [0, 0, 1.0]]), np.zeros((3, 3)), (False,) * 3)]
+
+
+def test_opposite_forces_deviate_although_equally_long():
+    forces = np.array([[[0.0, 0.0, 2.0]], [[0.0, 0.0, -2.0]]])
+    assert force_deviation(forces) == pytest.approx([2.0])
+    assert force_deviation(torch.tensor(forces)).tolist() == pytest.approx([2.0])
+
+
+def test_force_deviation_against_the_formula():
+    forces = np.random.default_rng(0).normal(size=(4, 7, 3))
+    expected = [np.sqrt(np.mean([np.linalg.norm(f[i] - forces[:, i].mean(0)) ** 2 for f in forces])) for i in range(7)]
+    assert force_deviation(forces) == pytest.approx(expected)
+
+
+def test_identical_members_agree():
+    predictions = committee(3, same=True).predict(configurations())
+    assert max(p.force_deviation.max() for p in predictions) < 1e-6
+    assert max(p.energy_deviation for p in predictions) == 0
+    assert committee(3).predict(configurations())[-1].force_deviation.max() > 1e-3
+
+
+def test_one_bad_atom_in_a_hundred_is_found():
+    random = np.random.default_rng(1)
+    forces = np.repeat(random.normal(size=(1, 100, 3)), 4, axis=0) + 0.01 * random.normal(size=(4, 100, 3))
+    forces[2, 37] += [0.5, -0.5, 0.5]
+    assert force_deviation(forces).argmax() == 37
+
+
+def test_members_are_evaluated_like_single_potentials():
+    group = committee(2)
+    graph = group.build_graph(configurations())
+    output = group.evaluate(graph, stress=True)
+    for k, member in enumerate(group.members):
+        single = evaluate(group.architecture, group.config, member, BASELINE, graph)
+        torch.testing.assert_close(output.energy[k], single.energy)
+        torch.testing.assert_close(output.forces[k], single.forces)
+        torch.testing.assert_close(output.stress[k], single.stress)
+    assert output.energy.dtype == torch.float64
+
+
+def test_chunks_do_not_change_predictions():
+    group = committee(2).to(dtype=torch.float64)
+    for one, two in zip(group.predict(configurations()), group.predict(configurations(), max_edges=1), strict=True):
+        assert one.energy == pytest.approx(two.energy, abs=1e-10)
+        assert one.force_deviation == pytest.approx(two.force_deviation, abs=1e-10)
+        assert one.forces.shape == two.forces.shape
+    assert group.predict(configurations())[-1].stress is None
+
+
+def test_merged_folders_are_the_committee(tmp_path):
+    committee(1, seed=3).save(tmp_path / "one")
+    committee(1, seed=4).save(tmp_path / "two")
+    merge_model_folders([tmp_path / "one", tmp_path / "two"], tmp_path / "both")
+    both = Committee.load(tmp_path / "both")
+    graph = both.build_graph(configurations())
+    assert both.n_members == 2
+    assert torch.equal(both.evaluate(graph).forces, committee(2, seed=3).evaluate(graph).forces)
+    changed = dataclasses.replace(committee(1), baseline=dataclasses.replace(BASELINE, scale=2.0))
+    changed.save(tmp_path / "three")
+    with pytest.raises(ModelFilesError, match="baseline"):
+        merge_model_folders([tmp_path / "one", tmp_path / "three"], tmp_path / "none")
+
+
+def test_bad_input_is_refused(tmp_path):
+    with pytest.raises(FrameError, match="does not know Si; it was trained on H, C, O"):
+        committee().predict([Configuration([14], np.zeros((1, 3)), np.eye(3) * 3)])
+    with pytest.raises(CommitteeError, match="not a model folder"):
+        Committee.load(tmp_path)
+    with pytest.raises(ArchitectureError, match="did you mean 'teanet'"):
+        get_architecture("teanett")
+    with pytest.raises(ArchitectureError, match="no preset 'big'"):
+        get_architecture("teanet").preset("big")

@@ -1,0 +1,177 @@
+"""Training learns, is reproducible, keeps to its budget, resumes, and survives hostile data."""
+
+import dataclasses
+
+import ase.build
+import numpy as np
+import pytest
+import torch
+from ase.calculators.lj import LennardJones
+
+from aiida_argonaut.mlip import training
+from aiida_argonaut.mlip.checkpoint import CheckpointError
+from aiida_argonaut.mlip.dataset import Dataset
+from aiida_argonaut.mlip.evaluate import evaluate, metrics
+from aiida_argonaut.mlip.frames import Configuration, FrameError, LabelledFrame
+from aiida_argonaut.mlip.plan import fit_baseline, make_plan
+from aiida_argonaut.mlip.predictions import Prediction
+from aiida_argonaut.mlip.training import TrainingError, TrainSettings, train_committee
+
+QUICK = TrainSettings(steps=40, records=4, batch_size=4)
+
+
+def argon(n=24, seed=0, stress=True):
+    """Rattled 4-atom cells of Lennard-Jones argon with energies of 0.1 eV and 10 eV per atom below zero."""
+    random = np.random.default_rng(seed)
+    frames = []
+    for _ in range(n):
+        atoms = ase.build.bulk("Ar", "fcc", a=5.0 + random.random(), cubic=True)
+        atoms.positions += 0.25 * random.normal(size=(4, 3))
+        atoms.calc = LennardJones(epsilon=0.1, sigma=3.4, rc=9.0)
+        tension = atoms.get_stress(voigt=False) if stress else None
+        energy = atoms.get_potential_energy() - 40.0
+        frames.append(LabelledFrame(Configuration.from_atoms(atoms), energy, atoms.get_forces(), tension, "lj"))
+    return Dataset(tuple(frames))
+
+
+def test_errors_fall_well_below_the_spread_of_the_labels():
+    data = argon(60)
+    committee = train_committee(data, settings=TrainSettings(steps=200, records=10), n_members=1)
+    test = argon(20, seed=1)
+    found, _ = evaluate(committee, test.frames)
+    spread = 1e3 * np.std(np.concatenate([frame.forces for frame in test.frames]))
+    assert found["force_mev_per_angstrom"]["rmse"] < 0.3 * spread
+    energies = [frame.energy / len(frame) for frame in test.frames]
+    assert found["energy_mev_per_atom"]["rmse"] < 0.5e3 * np.std(energies)
+    assert found["stress_gpa"]["rmse"] > 0
+
+
+def test_same_seed_same_weights_other_seed_other_weights():
+    first, again = [train_committee(argon(8), settings=QUICK, seed=5) for _ in range(2)]
+    other = train_committee(argon(8), settings=QUICK, seed=6)
+    for name, weight in first.members[0].items():
+        assert torch.equal(weight, again.members[0][name])
+    assert not torch.equal(first.members[0]["radial"], other.members[0]["radial"])
+
+
+def test_members_trained_one_by_one_are_the_committee():
+    together = train_committee(argon(8), settings=QUICK, seed=5, n_members=2)
+    alone = train_committee(argon(8), settings=QUICK, seed=6)
+    assert (together.config, together.baseline) == (alone.config, alone.baseline)
+    assert torch.equal(together.members[1]["radial"], alone.members[0]["radial"])
+    assert [member["seed"] for member in together.card["members"]] == [5, 6]
+
+
+def test_budget_ends_training_with_a_usable_model():
+    settings = dataclasses.replace(QUICK, steps=10**6)
+    committee = train_committee(argon(8), settings=settings, budget=2.0)
+    card = committee.card["members"][0]
+    assert card["ended_by"] == "budget"
+    assert card["seconds"] < 4.0
+    assert committee.metrics[-1]["progress"] == 1
+    assert committee.metrics[-1]["learning_rate"] < 0.05 * settings.learning_rate
+    assert np.isfinite(evaluate(committee, argon(8).frames)[0]["force_mev_per_angstrom"]["mae"])
+
+
+def test_interrupted_training_ends_where_the_uninterrupted_one_does(tmp_path):
+    settings = dataclasses.replace(QUICK, checkpoint_seconds=1e-9)
+
+    class Interrupted(Exception):
+        pass
+
+    def stop(seed, progress, line):
+        if progress > 0.6:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        train_committee(argon(8), settings=settings, checkpoints=tmp_path, report=stop)
+    steps = []
+    resumed = train_committee(
+        argon(8),
+        settings=settings,
+        checkpoints=tmp_path,
+        report=lambda seed, progress, line: steps.append(line["step"]),
+    )
+    whole = train_committee(argon(8), settings=settings)
+    assert min(steps) > 20
+    assert torch.equal(resumed.members[0]["radial"], whole.members[0]["radial"])
+    with pytest.raises(CheckpointError, match="other data"):
+        train_committee(argon(8, seed=3), settings=settings, checkpoints=tmp_path)
+
+
+def test_non_finite_steps_are_rolled_back(monkeypatch):
+    original, calls = training.loss, []
+
+    def poisoned(*arguments):
+        calls.append(1)
+        return original(*arguments) * (float("nan") if len(calls) == 30 else 1.0)
+
+    monkeypatch.setattr(training, "loss", poisoned)
+    committee = train_committee(argon(8), settings=QUICK)
+    assert committee.card["members"][0]["rollbacks"] == 1
+    assert committee.metrics[-1]["step"] == QUICK.steps
+
+
+def test_hopeless_training_gives_up_with_a_reason(monkeypatch):
+    original = training.loss
+    monkeypatch.setattr(training, "loss", lambda *arguments: original(*arguments) * float("nan"))
+    with pytest.raises(TrainingError, match="not finite"):
+        train_committee(argon(8), settings=QUICK)
+
+
+def test_random_cells_with_huge_forces_train_to_finite_weights():
+    random = np.random.default_rng(0)
+    frames = []
+    for _ in range(12):
+        n = int(random.integers(2, 7))
+        cell = np.eye(3) * 3.5 + 0.3 * random.normal(size=(3, 3))
+        configuration = Configuration(random.integers(1, 19, n), random.random((n, 3)) @ cell, cell)
+        frames.append(LabelledFrame(configuration, -300.0 * n, 60 * random.normal(size=(n, 3)), None, "p"))
+    committee = train_committee(Dataset(tuple(frames)), settings=QUICK)
+    assert all(torch.isfinite(weight).all() for weight in committee.members[0].values())
+    assert committee.card["members"][0]["rollbacks"] == 0
+
+
+def test_given_reference_energies_are_used():
+    committee = train_committee(argon(4), settings=dataclasses.replace(QUICK, steps=2), reference_energies={18: -9.0})
+    assert committee.baseline.reference_energies == ((18, -9.0),)
+    assert committee.card["reference_energies"] == "given"
+    with pytest.raises(FrameError, match="does not know Ar"):
+        fit_baseline(argon(2).frames, {1: -13.0})
+
+
+def test_validation_frames_are_not_trained_on():
+    settings = TrainSettings(validation_fraction=0.25)
+    plan = make_plan(argon(16), "teanet", "campaign", settings, None, "cpu")
+    trained = {float(sample.energy) for sample in plan.train}
+    judged = {float(energy) for sample in plan.judged for energy in sample.energy}
+    assert len(judged) == 4
+    assert not trained & judged
+
+
+def test_bootstrap_draws_another_pool_for_each_seed():
+    settings = dataclasses.replace(QUICK, bootstrap=True, steps=6)
+    first, second = [train_committee(argon(8), settings=settings, seed=seed) for seed in (1, 2)]
+    assert not torch.equal(first.members[0]["out"], second.members[0]["out"])
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(TrainingError, match="no frames"):
+        train_committee(Dataset(()))
+    with pytest.raises(TrainingError, match="learning_rate"):
+        TrainSettings(learning_rate=0.0)
+    with pytest.raises(TrainingError, match="validation_fraction"):
+        TrainSettings(validation_fraction=1.0)
+
+
+def test_metrics_are_the_textbook_ones():
+    frame = argon(1).frames[0]
+    shifted = Prediction(
+        frame.energy + 0.4, 0.0, frame.forces + [[0.1, 0, 0]] * 4, frame.stress + 0.01, np.array([0.1, 0.2, 0.3, 0.4])
+    )
+    found = metrics([shifted], [frame], n_members=2)
+    assert found["energy_mev_per_atom"]["mae"] == pytest.approx(100.0)
+    assert found["force_mev_per_angstrom"]["mae"] == pytest.approx(100 / 3)
+    assert found["force_mev_per_angstrom"]["rmse"] == pytest.approx(100 / np.sqrt(3))
+    assert found["stress_gpa"]["mae"] == pytest.approx(1.602177, rel=1e-5)
+    assert found["deviation"]["quantiles_ev_per_angstrom"]["1.0"] == pytest.approx(0.4)

@@ -1,0 +1,1 @@
+"""The campaign commands: set-up, launch, follow, status and what looks deeper."""

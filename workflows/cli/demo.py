@@ -1,0 +1,130 @@
+"""argonaut demo: a real campaign from beginning to end, and what to do with its result."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import setup as machinery
+from .profile import daemon_is_running, open_profile, shell_lines
+
+WORKERS = 2
+LOOK_DEEPER = [
+    "verdi -p PROFILE process list -a",
+    "verdi -p PROFILE process status {pk}",
+    "verdi -p PROFILE process report {pk}",
+    "verdi -p PROFILE process show {pk}",
+    "argonaut status -p PROFILE {pk}",
+    "argonaut audit -p PROFILE {pk}",
+    "verdi -p PROFILE node graph generate {committee}",
+    "verdi -p PROFILE daemon start   # for campaigns of your own: argonaut launch campaign.yaml",
+]
+USE = """\
+from aiida_argonaut.mlip.calculator import CommitteeCalculator
+atoms.calc = CommitteeCalculator("{model}")
+print(atoms.get_potential_energy(), atoms.get_forces(), atoms.calc.results["force_deviation"])"""
+"""The three lines that load the committee; the demo runs them on a rock-salt cell."""
+
+
+@click.command()
+@click.argument("campaign", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), default=Path("demo"), show_default=True)
+@click.option("--keep-daemon", is_flag=True, help="Leave the daemon running at the end.")
+def demo(campaign: Path, folder: Path, keep_daemon: bool) -> None:
+    """Run CAMPAIGN in an AiiDA profile of its own inside FOLDER and report what came of it.
+
+    No profile of yours is touched, and no daemon is left running unless --keep-daemon is given.
+
+    \b
+    Example: argonaut demo examples/demo.yaml
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["AIIDA_PATH"] = str(folder.resolve())
+    began = time.monotonic()
+    click.echo(f"set-up in {folder}")
+    machinery.setup(machinery.DEFAULT_PROFILE, None, lambda line: click.echo(f"  {line}"))
+    profile = open_profile(machinery.DEFAULT_PROFILE)
+    click.echo(f"set-up took {time.monotonic() - began:.0f} s")
+    start_daemon(profile)
+    try:
+        summary = run_campaign(campaign, profile)
+        report(summary, folder, profile)
+    finally:
+        if keep_daemon:
+            click.echo(f"the daemon goes on: `verdi -p {profile} daemon stop` ends it")
+        else:
+            verdi(profile, "daemon", "stop")
+    if summary["exit_status"] != 0:
+        raise SystemExit(1)
+
+
+def verdi(profile: str, *arguments: str) -> None:
+    """Run verdi on the demo's profile; SetupError quotes it if it fails."""
+    command = [str(Path(sys.executable).with_name("verdi")), "-p", profile, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        words = " ".join((done.stdout + done.stderr).split())[-400:]
+        raise machinery.SetupError(f"`{' '.join(command)}` failed: {words}")
+
+
+def start_daemon(profile: str) -> None:
+    """A fresh daemon: one that an interrupted demo left behind may hold older code."""
+    if daemon_is_running():
+        verdi(profile, "daemon", "stop")
+    verdi(profile, "daemon", "start", str(WORKERS))
+    click.echo(f"daemon with {WORKERS} workers is running")
+
+
+def run_campaign(campaign: Path, profile: str) -> dict[str, Any]:
+    """Submit the campaign and watch it to its end."""
+    from .follow import watch
+    from .launch import FOLLOW, submit_campaign
+
+    pk = submit_campaign(campaign, profile)
+    click.echo(f"campaign {pk} is running. To follow it from another shell:")
+    for line in shell_lines(profile, [command.format(pk=pk) for command in FOLLOW]):
+        click.echo(f"  {line}")
+    return watch(pk)
+
+
+def report(summary: dict[str, Any], folder: Path, profile: str) -> None:
+    """Table, plot, exported committee in use, and commands to look deeper."""
+    from aiida import orm
+
+    from .plot import draw
+    from .tables import print_status
+
+    print_status(summary)
+    campaign = orm.load_node(summary["pk"])
+    if not campaign.is_finished_ok:
+        click.echo(f"the campaign did not end well; `verdi -p {profile} process report {campaign.pk}` says why")
+        return
+    picture, model = folder / f"fresh-{campaign.pk}.png", folder / f"committee-{campaign.pk}"
+    draw(campaign, picture)
+    committee = campaign.outputs.committee
+    committee.export_to(model)
+    click.echo(f"\nplot of predictions against fresh labels: {picture}")
+    click.echo(f"the final committee: {model}. In Python:\n")
+    lines = USE.format(model=model.resolve())
+    click.echo("\n".join(f"    {line}" for line in lines.splitlines()))
+    click.echo("\nthe same on a rock-salt cell of MgO:")
+    try_committee(lines)
+    click.echo("\nto look deeper, in a new shell:")
+    commands = [command.format(pk=campaign.pk, committee=committee.pk) for command in LOOK_DEEPER]
+    for line in shell_lines(profile, commands):
+        click.echo(f"  {line}")
+
+
+def try_committee(lines: str) -> None:
+    """Run the printed lines in a Python of their own, as a reader would."""
+    program = f"from ase.build import bulk\natoms = bulk('MgO', 'rocksalt', a=4.2)\n{lines}\n"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise machinery.SetupError(f"the committee cannot be used: {' '.join(done.stderr.split())[-400:]}")
+    click.echo("\n".join(f"    {line}" for line in done.stdout.splitlines()))

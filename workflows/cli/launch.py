@@ -1,0 +1,50 @@
+"""argonaut launch: from a campaign file to a running campaign."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..setup import SetupError
+from .profile import daemon_is_running, open_profile, profile_option, shell_lines
+
+FOLLOW = [
+    "verdi -p PROFILE process list -a",
+    "verdi -p PROFILE process status {pk}",
+    "verdi -p PROFILE process report {pk}",
+    "argonaut status -p PROFILE {pk}",
+    "argonaut follow -p PROFILE {pk}",
+]
+"""What follows a campaign, for a new shell."""
+
+
+@click.command()
+@click.argument("campaign", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@profile_option
+def launch(campaign: Path, profile: str | None) -> None:
+    """Check CAMPAIGN (YAML) and hand it to the daemon; prints its pk and how to follow it.
+
+    \b
+    Example: argonaut launch campaign.yaml
+    """
+    from ..config import load_config
+
+    load_config(campaign)
+    name = open_profile(profile)
+    pk = submit_campaign(campaign, name)
+    click.echo(f"campaign {pk} is running. To follow it from a new shell:")
+    for line in shell_lines(name, [command.format(pk=pk) for command in FOLLOW]):
+        click.echo(f"  {line}")
+
+
+def submit_campaign(campaign: Path, profile: str) -> int:
+    """Submit the campaign of a file and return its pk; SetupError if no daemon would take it."""
+    from aiida.engine import submit
+
+    from ..campaign import CampaignWorkChain
+
+    builder = CampaignWorkChain.get_builder_from_config(campaign)
+    if not daemon_is_running():
+        raise SetupError(f"the daemon of profile {profile} is not running; start it with `verdi -p {profile} daemon start`")
+    return int(submit(builder).pk)

@@ -1,0 +1,58 @@
+"""argonaut plot: one picture of how good the committee is on labels it had not seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .profile import open_profile, profile_option
+
+
+@click.command()
+@click.argument("campaign", metavar="PK")
+@profile_option
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="*.png, *.pdf, *.svg")
+def plot(campaign: str, profile: str | None, output: Path) -> None:
+    """Parity of forces and energies, and deviation against error, on the fresh labels of campaign PK.
+
+    All predictions shown were made before their configurations were labelled.
+
+    \b
+    Example: argonaut plot 42 -o fresh.png
+    """
+    open_profile(profile)
+    from ...provenance_db.queries import load_campaign
+
+    draw(load_campaign(campaign), output)
+    click.echo(str(output))
+
+
+def draw(campaign: Any, output: Path) -> None:
+    """Write the plot; ValueError if the campaign has no fresh labels with predictions yet."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    from aiida import orm
+    from ase.data import atomic_numbers
+
+    from ...mlip.fresh_plot import draw_fresh
+    from ...provenance_db.queries import iterations
+
+    batches = []
+    for number, node in enumerate(iterations(campaign)):
+        outputs = {link.link_label: link.node for link in node.base.links.get_outgoing().all()}
+        if isinstance(outputs.get("errors"), orm.Dict) and "before" in outputs["errors"].get_dict():
+            frames = outputs["labels"].dataset().frames
+            batches.append((f"iteration {number}", frames, outputs["candidates"].predicted_frames()))
+    if not batches:
+        raise ValueError(f"campaign {campaign.pk} has no fresh labels with predictions yet; the first come with iteration 1")
+    references = None
+    if "reference_energies" in campaign.outputs:
+        table = campaign.outputs.reference_energies.get_dict()
+        references = {atomic_numbers[symbol]: energy for symbol, energy in table.items()}
+    figure = draw_fresh(batches, references)
+    figure.savefig(output, dpi=150)
+    plt.close(figure)

@@ -1,0 +1,52 @@
+"""Which profile a command works on, and how a person gets at it from a new shell."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..setup import SetupError
+
+
+def profile_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `-p/--profile`."""
+    option = click.option("-p", "--profile", help="AiiDA profile; the default one where not given.")
+    return option(command)
+
+
+def open_profile(name: str | None) -> str:
+    """Load a profile and return its name; SetupError if it is not there."""
+    from aiida import load_profile
+    from aiida.common.exceptions import ConfigurationError, ProfileConfigurationError
+    from aiida.manage.configuration import get_config
+
+    try:
+        known = get_config(create=False).profile_names
+    except ConfigurationError as error:
+        raise SetupError("there is no AiiDA configuration yet; run `argonaut setup`") from error
+    if name is not None and name not in known:
+        raise SetupError(f"no AiiDA profile {name!r}; there are: {', '.join(known) or 'none'}. `argonaut setup` makes one")
+    try:
+        return str(load_profile(name).name)
+    except (ConfigurationError, ProfileConfigurationError) as error:
+        raise SetupError(f"no AiiDA profile can be loaded: {error}; run `argonaut setup`") from error
+
+
+def daemon_is_running() -> bool:
+    """Whether the loaded profile has a daemon at work."""
+    from aiida.engine.daemon.client import get_daemon_client
+
+    return bool(get_daemon_client().is_daemon_running)
+
+
+def shell_lines(profile: str, commands: list[str]) -> list[str]:
+    """Lines to paste into a new shell: where things are, then `verdi` and `argonaut` commands."""
+    exports = [f"export PATH={Path(sys.executable).parent}:$PATH"]
+    if "AIIDA_PATH" in os.environ:
+        exports.append(f"export AIIDA_PATH={Path(os.environ['AIIDA_PATH']).resolve()}")
+    return [*exports, *(command.replace("PROFILE", profile) for command in commands)]

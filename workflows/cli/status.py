@@ -1,0 +1,34 @@
+"""argonaut status: where a campaign stands, per iteration."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from .profile import open_profile, profile_option
+
+
+@click.command()
+@click.argument("campaign", metavar="PK")
+@profile_option
+@click.option("--json", "as_json", is_flag=True, help="The same as one JSON document.")
+def status(campaign: str, profile: str | None, as_json: bool) -> None:
+    """Labels, losses with reasons, dataset, errors on fresh labels, verdicts and times of campaign PK.
+
+    Exit code 1 if the campaign has ended without success.
+
+    \b
+    Example: argonaut status 42
+    """
+    open_profile(profile)
+    from ...provenance_db.queries import campaign_summary, load_campaign
+    from .tables import print_status
+
+    summary = campaign_summary(load_campaign(campaign))
+    if as_json:
+        click.echo(json.dumps(summary, indent=2))
+    else:
+        print_status(summary)
+    if summary["exit_status"] or summary["state"] in ("killed", "excepted"):
+        raise SystemExit(1)

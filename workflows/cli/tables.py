@@ -1,0 +1,112 @@
+"""The campaign summary as tables for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+
+def print_status(summary: dict[str, Any]) -> None:
+    """Print all that is known of a campaign, wide enough to be read in a file too."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=150)
+    console.print(status_view(summary))
+
+
+def status_view(summary: dict[str, Any]) -> RenderableType:
+    """Headline, a row per iteration, and below it losses, exploration and times."""
+    parts: list[RenderableType] = [Text(headline(summary)), iteration_table(summary["iterations"])]
+    parts += [Text(line) for line in details(summary["iterations"])]
+    return Group(*parts)
+
+
+def headline(summary: dict[str, Any]) -> str:
+    """One line: which campaign, how it stands, since when."""
+    state = summary["state"]
+    if summary["exit_status"]:
+        state = f"{state} [{summary['exit_status']}] {summary['exit_message']}"
+    elif summary["exit_status"] == 0:
+        state = "finished well"
+    name = f" '{summary['label']}'" if summary["label"] else ""
+    return f"campaign {summary['pk']}{name}, seed {summary['seed']}: {state}, {duration(summary['seconds'])}"
+
+
+def iteration_table(iterations: list[dict[str, Any]]) -> Table:
+    """Labels, dataset, errors on fresh labels before and after training, deviation of the predictions made before."""
+    table = Table(title="errors are RMSE on the fresh labels; deviation in eV/Å per atom, before labelling")
+    for column in ("iteration", "pk", "state", "labels ok", "lost", "dataset"):
+        table.add_column(column, justify="right")
+    for column in ("forces before", "after meV/Å", "energy before", "after meV/atom", "deviation 50%", "95%", "time"):
+        table.add_column(column, justify="right")
+    for number, iteration in enumerate(iterations):
+        errors = iteration.get("errors", {})
+        quantiles = errors.get("deviation", {}).get("deviation_quantiles", {})
+        table.add_row(
+            "seed set" if number == 0 else str(number),
+            str(iteration["pk"]),
+            _state(iteration),
+            *_labels(iteration["labels"]),
+            str(iteration["dataset"]["n_frames"]) if "dataset" in iteration else "",
+            _error(errors, "before", "forces_rmse_meV_per_A"),
+            _error(errors, "after", "forces_rmse_meV_per_A"),
+            _error(errors, "before", "energy_rmse_meV_per_atom"),
+            _error(errors, "after", "energy_rmse_meV_per_atom"),
+            f"{quantiles['0.5']:.2f}" if quantiles else "",
+            f"{quantiles['0.95']:.2f}" if quantiles else "",
+            duration(iteration["seconds"]["total"]),
+        )
+    return table
+
+
+def details(iterations: list[dict[str, Any]]) -> list[str]:
+    """Lines on lost labels, exploration, selection and times, where there is something to say."""
+    lines = []
+    for number, iteration in enumerate(iterations):
+        for loss in (iteration["labels"] or {}).get("lost", []):
+            lines.append(f"iteration {number}: lost {loss['formula']} ({loss['source']}): {loss['reason']}: {loss['message']}")
+        if "stop_reasons" in iteration:
+            lines.append(f"iteration {number}: trajectories: {counts(iteration['stop_reasons'])}")
+        if "selection" in iteration:
+            verdicts, arms = iteration["selection"].get("counts", {}), iteration["selection"].get("arms", {})
+            lines.append(f"iteration {number}: verdicts: {counts(verdicts)}; chosen: {counts(arms)}")
+        if lost := iteration.get("members_trained", {}).get("lost"):
+            lines.append(f"iteration {number}: {lost} committee members lost in training")
+        stages = {stage: s for stage, s in iteration["seconds"].items() if stage != "total"}
+        lines.append(f"iteration {number}: times: " + ", ".join(f"{stage} {duration(s)}" for stage, s in stages.items()))
+    return lines
+
+
+def counts(table: dict[str, int]) -> str:
+    """'a 3, b 1'."""
+    return ", ".join(f"{name} {count}" for name, count in table.items()) or "none"
+
+
+def duration(seconds: float) -> str:
+    """'75 s' below two minutes, 'm:ss' min or 'h:mm' h above."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{int(seconds // 60)}:{int(seconds % 60):02d} min"
+    return f"{int(seconds // 3600)}:{int(seconds % 3600 // 60):02d} h"
+
+
+def _state(iteration: dict[str, Any]) -> str:
+    if iteration["state"] == "finished":
+        return "ok" if iteration["exit_status"] == 0 else f"[{iteration['exit_status']}]"
+    return f"{iteration['stage']}" if iteration["stage"] != "done" else str(iteration["state"])
+
+
+def _labels(labels: dict[str, Any] | None) -> tuple[str, str]:
+    if labels is None:
+        return "", ""
+    if "ok" in labels:
+        return str(labels["ok"]), str(len(labels["lost"]))
+    return f"{labels['ended']}/{labels['submitted']} ended", ""
+
+
+def _error(errors: dict[str, Any], when: str, key: str) -> str:
+    return f"{errors[when][key]:.0f}" if when in errors else ""

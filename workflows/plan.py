@@ -1,0 +1,43 @@
+"""The plan of one iteration: what each stage shall do, with its own seed derived from the campaign's."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+
+def derived_seed(seed: int, *names: str | int) -> int:
+    """A seed in [0, 2^31) for one stage: a hash of the campaign's seed and the stage's names, nothing else."""
+    text = ":".join(str(part) for part in (seed, *names))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+def iteration_plan(settings: dict[str, Any], seed: int, iteration: int) -> dict[str, Any]:
+    """Settings per stage for one iteration.
+
+    :param settings: the campaign's settings as `config.CampaignConfig.settings` makes them.
+    :param iteration: 0 labels the seed set; later ones explore with the committee of the one before.
+    :returns: documents for `plan` (the number of the iteration), `generate`, `explore`, `select`, `label`, and under
+        `members` one training document per committee member. The versions of the numerics are part of each document
+        whose result depends on them, so that AiiDA's cache never takes one version's result for another's.
+    """
+    numerics = settings["numerics"]
+    generate, explore, select = (dict(settings[stage]) for stage in ("generate", "explore", "select"))
+    seed_set, starts = generate.pop("seed_set"), generate.pop("starts")
+    train = {key: value for key, value in settings["train"].items() if key not in ("members", "max_jobs")}
+
+    def stage(name: str, document: dict[str, Any]) -> dict[str, Any]:
+        return {**document, "seed": derived_seed(seed, name, iteration), "numerics": numerics}
+
+    return {
+        "plan": {"iteration": iteration},
+        "generate": stage("generate", {**generate, "count": starts if iteration else seed_set}),
+        "explore": stage("explore", explore),
+        "select": stage("select", select),
+        "label": settings["label"],
+        "evaluate": {"numerics": numerics},
+        "members": {
+            f"member_{k:02d}": {**train, "members": 1, "seed": derived_seed(seed, "train", iteration, k), "numerics": numerics}
+            for k in range(settings["train"]["members"])
+        },
+    }

@@ -1,0 +1,177 @@
+"""Between configurations and pw.x: what is asked, and what the answers are worth.
+
+Every configuration leaves as a labelled frame or as a loss with a reason. Reasons: see REASONS and `REFUSALS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from ase import Atoms
+from ase.data import chemical_symbols
+
+from ..dft_inputs.kpoints import kpoint_mesh
+from ..dft_inputs.protocol import Protocol, pw_parameters
+from ..dft_inputs.pseudos.upf import header
+from ..mlip.frames import Configuration, FrameError, LabelledFrame
+from ..mlip.sanity import distance_ratio
+from ..mlip.units import GPA, RYDBERG
+
+REASONS = {
+    130: "out_of_walltime", 400: "out_of_walltime",
+    410: "scf_not_converged", 461: "bands_not_converged", 462: "cholesky",
+    312: "output_incomplete", 305: "output_incomplete", 302: "output_missing", 303: "output_missing",
+}  # fmt: skip
+"""Reason code by exit status of PwCalculation; any other status s is 'pw_exit_s'."""
+REFUSALS = ("not_periodic", "atoms_too_close", "no_pseudopotential")
+"""Reasons why a configuration is never sent to pw.x."""
+
+
+class LabelLost(ValueError):
+    """A label that is not to be had: a reason code and what happened in words."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def label_name(index: int) -> str:
+    """Name of the label of configuration `index` of a shard, in links and reports."""
+    return f"label_{index:03d}"
+
+
+def pw_inputs(configurations: Sequence[Configuration], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """AiiDA nodes with all that pw.x is asked.
+
+    :returns: `structures` and `kpoints` by label name, `parameters` by 'atoms_<n>' (the threshold goes with the number of
+        atoms), `max_iterations`, and `gamma_settings` for cells with the one k point Gamma.
+    """
+    protocol = Protocol(**settings["request"])
+    structures, kpoints, parameters = {}, {}, {}
+    for index, configuration in enumerate(configurations):
+        if _refusal(configuration, settings):
+            continue
+        name = label_name(index)
+        structures[name] = orm.StructureData(ase=_plain_atoms(configuration))
+        mesh = orm.KpointsData()
+        mesh.set_kpoints_mesh(list(kpoint_mesh(configuration.cell, protocol.kpoints_spacing)))
+        kpoints[name] = mesh
+        n_atoms = len(configuration)
+        namelists = pw_parameters(protocol, settings["elements"], n_atoms, tuple(settings["cutoffs"]))
+        parameters[f"atoms_{n_atoms:03d}"] = orm.Dict(namelists)
+    return {
+        "structures": structures,
+        "kpoints": kpoints,
+        "parameters": parameters,
+        "max_iterations": orm.Int(settings["max_iterations"]),
+        "gamma_settings": orm.Dict({"gamma_only": True}),
+    }
+
+
+def collect(
+    configurations: Sequence[Configuration], settings: Mapping[str, Any], results: Mapping[str, orm.Data]
+) -> tuple[list[LabelledFrame], dict[str, Any]]:
+    """Labelled frames, and the account of losses.
+
+    :param results: outputs of the last pw.x calculation of each label: `output_parameters_<label>`,
+        `output_trajectory_<label>`, `retrieved_<label>`; what is missing is a loss.
+    :returns: frames, and {submitted, ok, lost: [{configuration_id, formula, source, reason, message}]}.
+    """
+    frames, lost = [], []
+    for index, configuration in enumerate(configurations):
+        try:
+            frames.append(_label(configuration, settings, results, label_name(index)))
+        except LabelLost as loss:
+            lost.append(
+                {
+                    "configuration_id": configuration.configuration_id,
+                    "formula": configuration.formula,
+                    "source": configuration.origin.source,
+                    "reason": loss.reason,
+                    "message": str(loss),
+                }
+            )
+    return frames, {"submitted": len(configurations), "ok": len(frames), "lost": lost}
+
+
+def pseudo_atom_energies(pseudos: Mapping[str, Any]) -> dict[str, float]:
+    """Energy of the spherical, not spin-polarised pseudo-atom by element, eV, from the header of each UPF file."""
+    return {symbol: header(node.get_content()).total_energy * RYDBERG for symbol, node in sorted(pseudos.items())}
+
+
+def _plain_atoms(configuration: Configuration) -> Atoms:
+    return Atoms(numbers=configuration.numbers, positions=configuration.positions, cell=configuration.cell, pbc=True)
+
+
+def _refusal(configuration: Configuration, settings: Mapping[str, Any]) -> LabelLost | None:
+    """Why a configuration is not sent to pw.x, or None."""
+    if not configuration.periodic:
+        return LabelLost("not_periodic", "pw.x needs a periodic cell; put an isolated structure into a box")
+    unknown = sorted({chemical_symbols[z] for z in configuration.numbers} - set(settings["elements"]))
+    if unknown:
+        return LabelLost("no_pseudopotential", f"{', '.join(unknown)} is not among the campaign's elements")
+    floor, ratio = settings["request"]["minimum_distance_ratio"], distance_ratio(configuration)
+    if ratio < floor:
+        return LabelLost("atoms_too_close", f"closest pair at {ratio:.3f} of its covalent radii, the floor is {floor}")
+    return None
+
+
+def _label(
+    configuration: Configuration, settings: Mapping[str, Any], results: Mapping[str, Any], name: str
+) -> LabelledFrame:
+    refusal = _refusal(configuration, settings)
+    if refusal is not None:
+        raise refusal
+    if f"retrieved_{name}" not in results:
+        raise LabelLost("infrastructure", "no calculation brought any output back")
+    _check_ended_well(results[f"retrieved_{name}"].creator)
+    missing = [port for port in ("output_parameters", "output_trajectory") if f"{port}_{name}" not in results]
+    if missing:
+        raise LabelLost("output_missing", f"the calculation ended well but left no {' and no '.join(missing)}")
+    parameters = results[f"output_parameters_{name}"].get_dict()
+    version, wanted = str(parameters.get("creator_version")), settings["pw_version"]
+    if version != wanted:
+        raise LabelLost("other_version", f"pw.x {version} made it, the protocol says {wanted}")
+    frame = _frame(configuration, settings, parameters, results[f"output_trajectory_{name}"])
+    _check_caps(frame, settings["request"])
+    return frame
+
+
+def _check_ended_well(calculation: orm.CalcJobNode) -> None:
+    """Raise LabelLost unless the calculation and the work chain that judged it both ended well."""
+    if calculation.exit_status != 0:
+        reason = REASONS.get(calculation.exit_status, f"pw_exit_{calculation.exit_status}")
+        raise LabelLost(reason, str(calculation.exit_message))
+    judge = calculation.caller
+    if judge is not None and judge.exit_status != 0:
+        raise LabelLost("not_accepted", f"{judge.process_label} ended {judge.exit_status}: {judge.exit_message}")
+
+
+def _frame(
+    configuration: Configuration, settings: Mapping[str, Any], parameters: Mapping[str, Any], trajectory: Any
+) -> LabelledFrame:
+    # aiida-quantumespresso gives GPa with pw.x's sign, which counts compression as positive
+    stress = -np.asarray(trajectory.get_array("stress"))[-1] * GPA if settings["request"]["stress"] else None
+    try:
+        return LabelledFrame(
+            configuration,
+            float(parameters["energy"]),
+            np.asarray(trajectory.get_array("forces"))[-1],
+            stress,
+            settings["protocol_hash"],
+        )
+    except (FrameError, KeyError) as error:
+        raise LabelLost("label_incomplete", f"{error}") from error
+
+
+def _check_caps(frame: LabelledFrame, request: Mapping[str, Any]) -> None:
+    force = float(np.linalg.norm(frame.forces, axis=1).max())
+    if force > request["max_force"]:
+        raise LabelLost("force_cap", f"a force of {force:.1f} eV/Å, the cap is {request['max_force']}")
+    if frame.stress is not None:
+        pressure = abs(float(np.trace(frame.stress))) / 3 / GPA
+        if pressure > request["max_pressure"]:
+            raise LabelLost("pressure_cap", f"a pressure of {pressure:.0f} GPa, the cap is {request['max_pressure']}")

@@ -1,0 +1,223 @@
+"""Set-up: profile, computer, codes and pseudopotentials, made where missing, repaired where broken, never made twice."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+COMPUTER = "localhost"
+PW_CODE = "pw@localhost"
+COMPUTE_CODE = "argonaut@localhost"
+PW_VERSION = "pw_version"
+"""Extra of a pw.x code: the version that the executable gave for itself."""
+DEFAULT_PROFILE = "argonaut"
+CACHED = (
+    "aiida.calculations:quantumespresso.pw",
+    "aiida.calculations:argonaut.generate",
+    "aiida.calculations:argonaut.train",
+    "aiida.calculations:argonaut.explore",
+    "aiida.calculations:argonaut.select",
+    "aiida.calculations:argonaut.evaluate",
+    "aiida.calculations:argonaut.label_ase",
+)
+"""Calculations that depend on nothing but their inputs, seeds and numerics' versions included: safe to cache."""
+
+
+class SetupError(ValueError):
+    """Something that campaigns need is missing: says what, and the command that makes it."""
+
+
+def setup(profile: str, pw: str | None, say: Callable[[str], None]) -> None:
+    """Make or repair all that a campaign on this computer needs.
+
+    :param profile: name of the AiiDA profile, made with SQLite and the ZeroMQ broker if it does not exist.
+    :param pw: path of pw.x; None looks on PATH and, as root on a Debian-like machine, installs it.
+    :param say: called with a line per step.
+    """
+    executables = {"pw.x": find_pw(pw, say), "ld1.x": find_ld1(pw)}
+    ensure_profile(profile, say)
+    enable_caching(profile)
+    from aiida import load_profile
+
+    load_profile(profile, allow_switch=True)
+    ensure_computer(say)
+    pw_code = ensure_code(PW_CODE, executables["pw.x"], "quantumespresso.pw", say)
+    pw_code.base.extras.set(PW_VERSION, pw_version(executables["pw.x"]))
+    ensure_code(COMPUTE_CODE, Path(sys.executable).with_name("argonaut"), None, say)
+    ensure_family(executables["ld1.x"], say)
+
+
+def find_pw(given: str | None, say: Callable[[str], None]) -> Path:
+    """Absolute path of pw.x, installed first if that is possible here; SetupError names the commands otherwise."""
+    if given is not None:
+        path = shutil.which(given)
+        if path is None:
+            raise SetupError(f"--pw {given}: no such executable")
+        return Path(path).resolve()
+    if shutil.which("pw.x") is None:
+        install_quantum_espresso(say)
+    return Path(str(shutil.which("pw.x")))
+
+
+def find_ld1(pw: str | None) -> Path:
+    """Absolute path of ld1.x: beside the given pw.x, else on PATH."""
+    beside = Path(shutil.which(pw) or pw).with_name("ld1.x") if pw else None
+    path = str(beside) if beside is not None and beside.is_file() else shutil.which("ld1.x")
+    if path is None:
+        raise SetupError("ld1.x, which builds the pseudopotentials, is not on PATH; it comes with Quantum ESPRESSO: "
+                         + HOW_TO_INSTALL)  # fmt: skip
+    return Path(path)
+
+
+HOW_TO_INSTALL = (
+    "`sudo apt-get install quantum-espresso` (Debian, Ubuntu) or `conda install -c conda-forge qe`, then run set-up again"
+)
+
+
+def install_quantum_espresso(say: Callable[[str], None]) -> None:
+    """Install the Debian package as root; SetupError with the commands to type anywhere else."""
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        raise SetupError(f"pw.x is not on PATH; install Quantum ESPRESSO: {HOW_TO_INSTALL}")
+    say("installing the Debian package quantum-espresso")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "quantum-espresso"]):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise SetupError(f"`{' '.join(command)}` failed: {' '.join(done.stderr.split())[-400:]}; {HOW_TO_INSTALL}")
+    if shutil.which("pw.x") is None:
+        raise SetupError(f"the package quantum-espresso brought no pw.x; {HOW_TO_INSTALL}")
+
+
+def pw_version(executable: Path) -> str:
+    """The version that pw.x prints first of all, such as '6.7' (6.7MaX is the same code); SetupError if it does not."""
+    with tempfile.TemporaryDirectory() as folder:
+        empty = Path(folder) / "empty.in"
+        empty.write_text("")
+        with empty.open() as stdin:
+            try:
+                done = subprocess.run(
+                    [str(executable)], stdin=stdin, cwd=folder, capture_output=True, text=True, timeout=60, check=False
+                )
+            except (OSError, subprocess.TimeoutExpired) as error:
+                raise SetupError(f"{executable} does not run: {error}") from error
+    match = re.search(r"Program PWSCF v\.\s*([0-9][0-9.]*)", done.stdout)
+    if match is None:
+        raise SetupError(f"{executable} does not say that it is pw.x; its first words: {done.stdout[:200]!r}")
+    return match[1].rstrip(".")
+
+
+def ensure_profile(name: str, say: Callable[[str], None]) -> None:
+    """Make the profile, with SQLite and the ZeroMQ broker, if it does not exist."""
+    from aiida.manage.configuration import get_config
+
+    if name in get_config(create=True).profile_names:
+        say(f"profile {name} exists")
+        return
+    verdi = Path(sys.executable).with_name("verdi")
+    command = [str(verdi), "presto", "--use-zeromq", "--non-interactive", "-p", name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SetupError(f"`{' '.join(command)}` failed: {' '.join((done.stdout + done.stderr).split())[-400:]}")
+    from aiida.manage import configuration
+
+    configuration.reset_config()
+    say(f"made profile {name} (SQLite, ZeroMQ broker)")
+
+
+def enable_caching(profile: str) -> None:
+    """Let AiiDA reuse results of calculations that are safe to cache, in this profile only."""
+    from aiida.manage.configuration import get_config
+
+    config = get_config()
+    enabled = list(config.get_option("caching.enabled_for", scope=profile) or [])
+    missing = [name for name in CACHED if name not in enabled]
+    if missing:
+        config.set_option("caching.enabled_for", [*enabled, *missing], scope=profile)
+        config.store()
+
+
+def ensure_computer(say: Callable[[str], None]) -> Any:
+    """The computer `localhost`, configured for the current user."""
+    from aiida import orm
+    from aiida.common.exceptions import NotExistent
+
+    try:
+        computer = orm.load_computer(COMPUTER)
+    except NotExistent:
+        root = Path(os.environ.get("AIIDA_PATH", Path.home())) / ".aiida" / "scratch"
+        computer = orm.Computer(
+            label=COMPUTER, hostname="localhost", description="this computer", transport_type="core.local",
+            scheduler_type="core.direct", workdir=str(root),
+        ).store()  # fmt: skip
+        say(f"made computer {COMPUTER}")
+    if not computer.is_configured:
+        computer.configure(safe_interval=0)
+        computer.set_minimum_job_poll_interval(1)
+        say(f"configured computer {COMPUTER}")
+    return computer
+
+
+def ensure_code(label: str, executable: Path, plugin: str | None, say: Callable[[str], None]) -> Any:
+    """An installed code under this label that points to this executable; one that points elsewhere is set aside."""
+    from aiida import orm
+    from aiida.common.exceptions import NotExistent
+
+    if not executable.is_file():
+        raise SetupError(f"{executable}: no such file; it should be the executable of code {label}")
+    name, computer = label.split("@")
+    try:
+        code = orm.load_code(label)
+        if str(code.filepath_executable) == str(executable):
+            return code
+        code.label = f"{name}-until-{code.pk}"
+        code.is_hidden = True
+        say(f"code {label} pointed to {code.filepath_executable}; it is now {code.label}")
+    except NotExistent:
+        pass
+    code = orm.InstalledCode(
+        label=name, computer=orm.load_computer(computer), filepath_executable=str(executable),
+        default_calc_job_plugin=plugin, with_mpi=False,
+    ).store()  # fmt: skip
+    say(f"made code {label} for {executable}")
+    return code
+
+
+def ensure_family(ld1: Path, say: Callable[[str], None]) -> Any:
+    """The embedded H-Ar family, built by ld1.x and installed with its cutoffs under a label made from its recipes."""
+    from aiida import orm
+    from aiida.common.exceptions import NotExistent
+    from aiida_pseudo.data.pseudo import UpfData
+    from aiida_pseudo.groups.family import CutoffsPseudoPotentialFamily
+
+    from ..dft_inputs.elements import STRINGENCIES, load_elements
+    from ..dft_inputs.pseudos.build import build_family
+    from ..dft_inputs.pseudos.recipes import family_label
+
+    label, elements = family_label(), load_elements()
+    try:
+        family = orm.load_group(label)
+        if set(family.elements) != set(elements):
+            say(f"pseudopotential family {label} is incomplete, as an interrupted set-up leaves it; making it again")
+            orm.Group.collection.delete(family.pk)
+            raise NotExistent(label)
+    except NotExistent:
+        say(f"building pseudopotentials of H-Ar with {ld1}")
+        with tempfile.TemporaryDirectory() as folder:
+            build_family(Path(folder), executable=str(ld1))
+            family = CutoffsPseudoPotentialFamily.create_from_folder(Path(folder), label, pseudo_type=UpfData)
+        say(f"installed pseudopotential family {label}")
+    for stringency in STRINGENCIES:
+        cutoffs = {
+            symbol: dict(zip(("cutoff_wfc", "cutoff_rho"), elements[symbol].cutoffs[stringency], strict=True))
+            for symbol in family.elements
+        }
+        family.set_cutoffs(cutoffs, stringency, unit="Ry")
+    family.set_default_stringency("balanced")
+    return family

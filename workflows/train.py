@@ -1,0 +1,99 @@
+"""Train: one calculation job per committee member; one that fails does not lose the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ExitCode, while_
+from aiida.plugins import CalculationFactory
+
+from .data import CommitteeData, DatasetData
+from .functions import merge_committee
+from .window import WindowWorkChain
+
+TrainCalculation = CalculationFactory("argonaut.train")
+MINIMUM_MEMBERS = 2
+"""Fewer members have no deviation to speak of."""
+
+
+class TrainWorkChain(WindowWorkChain):
+    """Trains the members of a committee and joins those that survive."""
+
+    @classmethod
+    def define(cls, spec: Any) -> None:
+        """While members remain, train; join."""
+        super().define(spec)
+        spec.input("dataset", valid_type=DatasetData)
+        spec.input("settings", valid_type=orm.Dict, help="The campaign's settings: jobs in flight, attempts, options.")
+        spec.input("code", valid_type=orm.AbstractCode, help="The compute command.")
+        spec.input_namespace("members", dynamic=True, valid_type=orm.Dict, help="Settings with the seed of each member.")
+        spec.input("reference_energies", valid_type=orm.Dict, required=False)
+        spec.outline(cls.prepare, while_(cls.members_remain)(cls.train), cls.join)
+        spec.output("committee", valid_type=CommitteeData)
+        spec.exit_code(
+            431, "ERROR_TOO_FEW_MEMBERS",
+            message="{survivors} of {members} members survived training; a committee needs at least two. {reason}",
+        )  # fmt: skip
+
+    def prepare(self) -> None:
+        """Every member is at its first attempt."""
+        self.ctx.attempts = {name: 1 for name in sorted(self.inputs.members)}
+        self.ctx.decided = False
+
+    def members_remain(self) -> bool:
+        """Whether a member is not decided yet."""
+        return not self.ctx.decided
+
+    def attempt_label(self, name: str) -> str:
+        """Call link label of the current attempt at a member."""
+        attempt = self.ctx.attempts[name]
+        return name if attempt == 1 else f"{name}_attempt_{attempt}"
+
+    def train(self) -> None:
+        """Keep the allowed number of jobs running; repeat failed members once."""
+        self.try_again()
+        names = {self.attempt_label(name): name for name in self.ctx.attempts}
+        width = self.inputs.settings["train"]["max_jobs"]
+        ended = self.fill_window(names, width, lambda label: self.submit_member(names[label]))
+        self.ctx.decided = len(ended) == len(names) and not self.try_again()
+
+    def try_again(self) -> bool:
+        """Give members whose job failed one more attempt; whether there was one."""
+        children, again = self.children(), False
+        for name, attempt in self.ctx.attempts.items():
+            node = children.get(self.attempt_label(name))
+            if node is not None and node.is_terminated and "committee" not in node.outputs and attempt == 1:
+                self.report(f"{name} <{node.pk}> {node.process_state.value} {node.exit_status}: {node.exit_message}; again")
+                node.base.caching.is_valid_cache = False
+                self.ctx.attempts[name] = attempt + 1
+                again = True
+        return again
+
+    def submit_member(self, name: str) -> orm.ProcessNode:
+        """Start the training of one member."""
+        inputs: dict[str, Any] = {
+            "code": self.inputs.code,
+            "dataset": self.inputs.dataset,
+            "settings": self.inputs.members[name],
+            "metadata": {"options": self.inputs.settings["stages"]["train"]["options"]},
+        }
+        if "reference_energies" in self.inputs:
+            inputs["reference_energies"] = self.inputs.reference_energies
+        return self.submit_once(self.attempt_label(name), TrainCalculation, inputs)
+
+    def join(self) -> ExitCode | None:
+        """Join the survivors, or say why there are too few."""
+        children = self.children()
+        ended = {name: children[self.attempt_label(name)] for name in self.ctx.attempts}
+        survivors = {name: node.outputs.committee for name, node in ended.items() if "committee" in node.outputs}
+        for name in sorted(ended.keys() - survivors.keys()):
+            self.report(f"{name} <{ended[name].pk}> is lost: {ended[name].exit_message}")
+        if len(survivors) < MINIMUM_MEMBERS:
+            reasons = [str(ended[name].exit_message) for name in ended if name not in survivors]
+            return self.exit_codes.ERROR_TOO_FEW_MEMBERS.format(
+                survivors=len(survivors), members=len(ended), reason=reasons[0] if reasons else "",
+            )  # fmt: skip
+        self.out("committee", merge_committee(**survivors))
+        self.report(f"{len(survivors)} of {len(ended)} members trained on {self.inputs.dataset.n_frames} frames")
+        return None
