@@ -199,7 +199,9 @@ class LabelledFrame:
         results = atoms.calc.results if atoms.calc is not None else {}
         missing = [key for key in ("energy", "forces") if key not in results]
         if missing:
-            raise FrameError(f"{atoms.get_chemical_formula()}: no {' and no '.join(missing)}; a labelled frame needs both")
+            raise FrameError(
+                f"{atoms.get_chemical_formula()}: no {' and no '.join(missing)}; a labelled frame needs both"
+            )
         stress = results.get("stress")
         if stress is not None:
             stress = np.asarray(stress, dtype=np.float64)

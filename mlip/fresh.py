@@ -58,9 +58,7 @@ def errors(labels: Sequence[LabelledFrame], predictions: Mapping[str, Prediction
     return {**document, **(_mae_rmse("stress", "GPa", np.concatenate(stresses)) if stresses else {})}
 
 
-def deviation_against_error(
-    labels: Sequence[LabelledFrame], predictions: Mapping[str, Prediction]
-) -> dict[str, Any]:
+def deviation_against_error(labels: Sequence[LabelledFrame], predictions: Mapping[str, Prediction]) -> dict[str, Any]:
     """Per atom: the committee's force deviation and the error of its mean force, |F - F_label|, in eV/Å.
 
     :returns: quantiles of both, their rank correlation (Spearman; None for fewer than three atoms), and the pairs.

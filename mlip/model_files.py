@@ -32,7 +32,9 @@ def merge_model_folders(folders: Sequence[str | Path], output: str | Path) -> Pa
     metrics: list[dict[str, Any]] = []
     offset = 0
     for folder, config in zip(sources, configs, strict=True):
-        tensors.update({_renumbered(name, offset): value for name, value in load_file(folder / "model.safetensors").items()})
+        tensors.update(
+            {_renumbered(name, offset): value for name, value in load_file(folder / "model.safetensors").items()}
+        )
         metrics += [{**line, "member": line.get("member", 0) + offset} for line in _lines(folder / "metrics.jsonl")]
         offset += config["n_members"]
     target = Path(output)

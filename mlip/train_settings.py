@@ -19,7 +19,7 @@ class TrainSettings:
     """Structures per step, at most."""
     batch_bonds: int = 4000
     """Bonds per step, at most (one structure may have more)."""
-    learning_rate: float = 5e-3
+    learning_rate: float = 1e-2
     """Adam's largest step."""
     warm_up: float = 0.05
     """Share of the training in which the learning rate rises from zero."""
@@ -39,7 +39,7 @@ class TrainSettings:
     """Weight of the force error."""
     stress_weight: float = 1.0
     """Weight of the virial error; frames without stress do not count."""
-    linear_from: float = 0.3
+    linear_from: float = 0.1
     """Errors above this many times the scale (root mean square force) count linearly, smaller ones quadratically."""
     validation_fraction: float = 0.1
     """Share of the frames that selects the best weights and is never trained on."""

@@ -24,7 +24,9 @@ def load_campaign(identifier: str | int) -> orm.WorkChainNode:
     try:
         node = orm.load_node(int(identifier) if str(identifier).isdigit() else str(identifier))
     except (NotExistent, ValueError) as error:
-        raise NotACampaign(f"{identifier}: no such node in this profile; `verdi process list -a` shows what there is") from error
+        raise NotACampaign(
+            f"{identifier}: no such node in this profile; `verdi process list -a` shows what there is"
+        ) from error
     if getattr(node, "process_label", None) != "CampaignWorkChain":
         what = getattr(node, "process_label", None) or type(node).__name__
         raise NotACampaign(f"{identifier} is a {what}, expected the pk or uuid of a CampaignWorkChain")
@@ -107,7 +109,9 @@ def member_summary(train: orm.WorkChainNode) -> dict[str, int]:
     for label, node in sorted(children(train).items()):
         if label.startswith("member_"):
             newest["_".join(label.split("_")[:2])] = node
-    return dict(Counter("ok" if n.is_finished_ok else "lost" if n.is_terminated else "running" for n in newest.values()))
+    return dict(
+        Counter("ok" if n.is_finished_ok else "lost" if n.is_terminated else "running" for n in newest.values())
+    )
 
 
 def current_stage(node: orm.WorkChainNode, called: dict[str, orm.ProcessNode]) -> str:
@@ -159,4 +163,9 @@ def _running_labels(label: orm.ProcessNode) -> int:
 
 
 def _pw_labels(label: orm.ProcessNode) -> list[orm.ProcessNode]:
-    return [node for shard in children(label).values() for name, node in children(shard).items() if name.startswith("label_")]
+    return [
+        node
+        for shard in children(label).values()
+        for name, node in children(shard).items()
+        if name.startswith("label_")
+    ]

@@ -72,7 +72,9 @@ class CampaignWorkChain(WindowWorkChain):
 
     def iterate(self) -> ToContext:
         """Start the next iteration from what the last one left."""
-        inputs: dict[str, Any] = {key: self.inputs[key] for key in ("settings", "seed", "codes", "pseudos") if key in self.inputs}
+        inputs: dict[str, Any] = {
+            key: self.inputs[key] for key in ("settings", "seed", "codes", "pseudos") if key in self.inputs
+        }
         if "reference_energies" in self.ctx:
             inputs["reference_energies"] = self.ctx.reference_energies
         if "iteration" in self.ctx:
@@ -114,4 +116,6 @@ class CampaignWorkChain(WindowWorkChain):
         self.attach()
         why = "good enough on fresh labels" if self.ctx.converged else "all iterations done"
         committee, dataset = self.ctx.iteration.outputs.committee, self.ctx.iteration.outputs.dataset
-        self.report(f"{why}: committee <{committee.pk}> of {committee.n_members}, dataset <{dataset.pk}> of {dataset.n_frames}")
+        self.report(
+            f"{why}: committee <{committee.pk}> of {committee.n_members}, dataset <{dataset.pk}> of {dataset.n_frames}"
+        )

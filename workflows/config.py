@@ -170,7 +170,7 @@ def campaign_elements(recipe: Mapping[str, Any]) -> list[str]:
 
 def stage_settings(config: CampaignConfig, where: str = "campaign") -> dict[str, Any]:
     """Settings of all stages but labelling, with every default written out."""
-    from ..mlip.exploration import ExplorationSettings
+    from ..mlip.exploration_settings import ExplorationSettings
     from ..mlip.select import SelectionSettings
     from ..mlip.train_settings import TrainSettings
 
@@ -185,7 +185,8 @@ def stage_settings(config: CampaignConfig, where: str = "campaign") -> dict[str,
         "select": {**select, "config": selection},
         "stop": dataclasses.asdict(config.stop),
         "stages": {
-            stage: {"options": {**default_options(), **config.stages.get(stage, StageConfig()).options}} for stage in STAGES
+            stage: {"options": {**default_options(), **config.stages.get(stage, StageConfig()).options}}
+            for stage in STAGES
         },
         "numerics": {package: version(package) for package in NUMERICS},
     }

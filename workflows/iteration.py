@@ -57,7 +57,9 @@ class IterationWorkChain(WindowWorkChain):
         spec.output("plan", valid_type=orm.Dict, help="The number of this iteration.")
         spec.output("dataset", valid_type=DatasetData)
         spec.output("committee", valid_type=CommitteeData)
-        spec.output("candidates", valid_type=ConfigurationsData, help="What was labelled, with predictions made before.")
+        spec.output(
+            "candidates", valid_type=ConfigurationsData, help="What was labelled, with predictions made before."
+        )
         spec.output("losses", valid_type=orm.Dict)
         spec.output("labels", valid_type=DatasetData, required=False, help="The fresh labels; absent if all were lost.")
         spec.output("errors", valid_type=orm.Dict, required=False, help="On fresh labels, before and after training.")
@@ -67,7 +69,9 @@ class IterationWorkChain(WindowWorkChain):
         spec.exit_code(412, "ERROR_EXPLORE", message="Exploration <{pk}> failed: {reason}")
         spec.exit_code(413, "ERROR_SELECT", message="Selection <{pk}> failed: {reason}")
         spec.exit_code(414, "ERROR_LABEL", message="Labelling <{pk}> failed: {reason}")
-        spec.exit_code(415, "ERROR_NO_LABELS", message="Every label of the seed set was lost; see the losses of <{pk}>.")
+        spec.exit_code(
+            415, "ERROR_NO_LABELS", message="Every label of the seed set was lost; see the losses of <{pk}>."
+        )
         spec.exit_code(416, "ERROR_TRAIN", message="Training <{pk}> failed: {reason}")
         spec.exit_code(417, "ERROR_EVALUATE", message="Evaluation <{pk}> failed: {reason}")
 

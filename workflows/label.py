@@ -78,7 +78,9 @@ class LabelWorkChain(WindowWorkChain):
                 self.report(f"{name} {node.process_label}<{node.pk}> ended {node.exit_status}: {node.exit_message}")
                 return self.exit_codes.ERROR_SHARD_FAILED.format(shard=f"{name} <{node.pk}>")
         losses = {name: node.outputs.losses for name, node in zip(self.shards, ended, strict=True)}
-        labels = {name: node.outputs.labels for name, node in zip(self.shards, ended, strict=True) if "labels" in node.outputs}
+        labels = {
+            name: node.outputs.labels for name, node in zip(self.shards, ended, strict=True) if "labels" in node.outputs
+        }
         account = next(iter(losses.values())) if len(losses) == 1 else merge_losses(**losses)
         self.out("losses", account)
         if labels:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode, while_
 from aiida.plugins import CalculationFactory, WorkflowFactory
@@ -38,10 +39,11 @@ class LabelPwWorkChain(WindowWorkChain):
         spec.output("losses", valid_type=orm.Dict, help="Every lost label with its reason, and the counts.")
 
     def prepare(self) -> None:
-        """Turn configurations into structures, k points and parameters; small ones first."""
+        """Turn configurations into structures, k points and parameters; the costliest come first, to end together."""
         prepared = prepare_pw(self.inputs.configurations, self.inputs.settings)
         self.ctx.prepared = prepared
-        self.ctx.attempts = {name: 1 for name in prepared["structures"]}
+        cost = {name: relative_cost(node, prepared["kpoints"][name]) for name, node in prepared["structures"].items()}
+        self.ctx.attempts = {name: 1 for name in sorted(cost, key=lambda name: -cost[name])}
         self.ctx.told = []
         self.ctx.decided = False
 
@@ -86,7 +88,7 @@ class LabelPwWorkChain(WindowWorkChain):
             "code": self.inputs.code,
             "structure": structure,
             "pseudos": {kind.name: self.inputs.pseudos[kind.symbol] for kind in structure.kinds},
-            "parameters": prepared["parameters"][f"atoms_{len(structure.sites):03d}"],
+            "parameters": prepared["parameters"][name],
             "metadata": {"options": settings["options"]},
         }
         mesh = prepared["kpoints"][name]
@@ -121,4 +123,12 @@ class LabelPwWorkChain(WindowWorkChain):
             self.out(port, node)
         losses = collected["losses"]
         reasons = ", ".join(f"{loss['reason']}: {loss['formula']}" for loss in losses["lost"])
-        self.report(f"{losses['ok']} of {losses['submitted']} labels are good" + (f"; lost: {reasons}" if reasons else ""))
+        self.report(
+            f"{losses['ok']} of {losses['submitted']} labels are good" + (f"; lost: {reasons}" if reasons else "")
+        )
+
+
+def relative_cost(structure: orm.StructureData, mesh: orm.KpointsData) -> float:
+    """What a label costs, in units of its own: plane waves (volume) x bands (atoms) x k points."""
+    n_kpoints = int(np.prod(mesh.get_kpoints_mesh()[0]))
+    return float(structure.get_cell_volume() * len(structure.sites) * n_kpoints)

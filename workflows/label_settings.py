@@ -34,7 +34,9 @@ def label_settings(
     config: LabelConfig, elements: list[str], code: orm.AbstractCode
 ) -> tuple[dict[str, Any], dict[str, orm.Data]]:
     """Settings document of the label stage, and the pseudopotentials by element (none for the `ase` labeller)."""
-    shared = {key: getattr(config, key) for key in ("labeller", "max_jobs", "shard_size", "max_attempts", "max_iterations")}
+    shared = {
+        key: getattr(config, key) for key in ("labeller", "max_jobs", "shard_size", "max_attempts", "max_iterations")
+    }
     if config.labeller == "ase":
         protocol = protocol_of(config.calculator, config.parameters)
         return {
@@ -103,7 +105,9 @@ def family_cutoffs(family: Any, elements: list[str], request: Any) -> tuple[floa
     """
     stringency = request.stringency if request.stringency in family.get_cutoff_stringencies() else None
     try:
-        wavefunction, density = family.get_recommended_cutoffs(elements=tuple(elements), stringency=stringency, unit="Ry")
+        wavefunction, density = family.get_recommended_cutoffs(
+            elements=tuple(elements), stringency=stringency, unit="Ry"
+        )
     except ValueError as error:
         raise SetupError(
             f"family {family.label!r} recommends no cutoffs ({error}); set them with `aiida-pseudo family cutoffs set`, "

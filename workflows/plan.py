@@ -37,7 +37,12 @@ def iteration_plan(settings: dict[str, Any], seed: int, iteration: int) -> dict[
         "label": settings["label"],
         "evaluate": {"numerics": numerics},
         "members": {
-            f"member_{k:02d}": {**train, "members": 1, "seed": derived_seed(seed, "train", iteration, k), "numerics": numerics}
+            f"member_{k:02d}": {
+                **train,
+                "members": 1,
+                "seed": derived_seed(seed, "train", iteration, k),
+                "numerics": numerics,
+            }
             for k in range(settings["train"]["members"])
         },
     }

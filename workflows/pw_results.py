@@ -16,6 +16,7 @@ from ase.data import chemical_symbols
 from ..dft_inputs.kpoints import kpoint_mesh
 from ..dft_inputs.protocol import Protocol, pw_parameters
 from ..dft_inputs.pseudos.upf import header
+from ..dft_inputs.pw_output import PwOutputError, tensile_stress
 from ..mlip.frames import Configuration, FrameError, LabelledFrame
 from ..mlip.sanity import distance_ratio
 from ..mlip.units import GPA, RYDBERG
@@ -46,8 +47,8 @@ def label_name(index: int) -> str:
 def pw_inputs(configurations: Sequence[Configuration], settings: Mapping[str, Any]) -> dict[str, Any]:
     """AiiDA nodes with all that pw.x is asked.
 
-    :returns: `structures` and `kpoints` by label name, `parameters` by 'atoms_<n>' (the threshold goes with the number of
-        atoms), `max_iterations`, and `gamma_settings` for cells with the one k point Gamma.
+    :returns: `structures`, `kpoints` and `parameters` by label name, `max_iterations`, and `gamma_settings` for cells with
+        the one k point Gamma.
     """
     protocol = Protocol(**settings["request"])
     structures, kpoints, parameters = {}, {}, {}
@@ -59,9 +60,10 @@ def pw_inputs(configurations: Sequence[Configuration], settings: Mapping[str, An
         mesh = orm.KpointsData()
         mesh.set_kpoints_mesh(list(kpoint_mesh(configuration.cell, protocol.kpoints_spacing)))
         kpoints[name] = mesh
-        n_atoms = len(configuration)
-        namelists = pw_parameters(protocol, settings["elements"], n_atoms, tuple(settings["cutoffs"]))
-        parameters[f"atoms_{n_atoms:03d}"] = orm.Dict(namelists)
+        symbols = [chemical_symbols[z] for z in configuration.numbers]
+        # files are kept for the XML, from which aiida-quantumespresso takes bands, occupations and the version
+        namelists = pw_parameters(protocol, settings["elements"], symbols, tuple(settings["cutoffs"]), keep_files=True)
+        parameters[name] = orm.Dict(namelists)
     return {
         "structures": structures,
         "kpoints": kpoints,
@@ -153,9 +155,8 @@ def _check_ended_well(calculation: orm.CalcJobNode) -> None:
 def _frame(
     configuration: Configuration, settings: Mapping[str, Any], parameters: Mapping[str, Any], trajectory: Any
 ) -> LabelledFrame:
-    # aiida-quantumespresso gives GPa with pw.x's sign, which counts compression as positive
-    stress = -np.asarray(trajectory.get_array("stress"))[-1] * GPA if settings["request"]["stress"] else None
     try:
+        stress = tensile_stress(trajectory.get_array("stress")[-1]) if settings["request"]["stress"] else None
         return LabelledFrame(
             configuration,
             float(parameters["energy"]),
@@ -163,7 +164,7 @@ def _frame(
             stress,
             settings["protocol_hash"],
         )
-    except (FrameError, KeyError) as error:
+    except (FrameError, PwOutputError, KeyError) as error:
         raise LabelLost("label_incomplete", f"{error}") from error
 
 

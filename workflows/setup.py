@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from ..dft_inputs.pw_output import PwOutputError
+from ..dft_inputs.pw_output import pw_version as printed_version
 
 COMPUTER = "localhost"
 PW_CODE = "pw@localhost"
@@ -76,9 +78,7 @@ def find_ld1(pw: str | None) -> Path:
     return Path(path)
 
 
-HOW_TO_INSTALL = (
-    "`sudo apt-get install quantum-espresso` (Debian, Ubuntu) or `conda install -c conda-forge qe`, then run set-up again"
-)
+HOW_TO_INSTALL = "`sudo apt-get install quantum-espresso` (Debian, Ubuntu) or `conda install -c conda-forge qe`, then run set-up again"
 
 
 def install_quantum_espresso(say: Callable[[str], None]) -> None:
@@ -96,7 +96,7 @@ def install_quantum_espresso(say: Callable[[str], None]) -> None:
 
 
 def pw_version(executable: Path) -> str:
-    """The version that pw.x prints first of all, such as '6.7' (6.7MaX is the same code); SetupError if it does not."""
+    """The version that pw.x prints first of all, such as '6.7'; SetupError if it does not."""
     with tempfile.TemporaryDirectory() as folder:
         empty = Path(folder) / "empty.in"
         empty.write_text("")
@@ -107,10 +107,10 @@ def pw_version(executable: Path) -> str:
                 )
             except (OSError, subprocess.TimeoutExpired) as error:
                 raise SetupError(f"{executable} does not run: {error}") from error
-    match = re.search(r"Program PWSCF v\.\s*([0-9][0-9.]*)", done.stdout)
-    if match is None:
-        raise SetupError(f"{executable} does not say that it is pw.x; its first words: {done.stdout[:200]!r}")
-    return match[1].rstrip(".")
+    try:
+        return printed_version(done.stdout)
+    except PwOutputError as error:
+        raise SetupError(f"{executable}: {error}") from error
 
 
 def ensure_profile(name: str, say: Callable[[str], None]) -> None:

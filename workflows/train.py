@@ -27,7 +27,9 @@ class TrainWorkChain(WindowWorkChain):
         spec.input("dataset", valid_type=DatasetData)
         spec.input("settings", valid_type=orm.Dict, help="The campaign's settings: jobs in flight, attempts, options.")
         spec.input("code", valid_type=orm.AbstractCode, help="The compute command.")
-        spec.input_namespace("members", dynamic=True, valid_type=orm.Dict, help="Settings with the seed of each member.")
+        spec.input_namespace(
+            "members", dynamic=True, valid_type=orm.Dict, help="Settings with the seed of each member."
+        )
         spec.input("reference_energies", valid_type=orm.Dict, required=False)
         spec.outline(cls.prepare, while_(cls.members_remain)(cls.train), cls.join)
         spec.output("committee", valid_type=CommitteeData)
@@ -64,7 +66,9 @@ class TrainWorkChain(WindowWorkChain):
         for name, attempt in self.ctx.attempts.items():
             node = children.get(self.attempt_label(name))
             if node is not None and node.is_terminated and "committee" not in node.outputs and attempt == 1:
-                self.report(f"{name} <{node.pk}> {node.process_state.value} {node.exit_status}: {node.exit_message}; again")
+                self.report(
+                    f"{name} <{node.pk}> {node.process_state.value} {node.exit_status}: {node.exit_message}; again"
+                )
                 node.base.caching.is_valid_cache = False
                 self.ctx.attempts[name] = attempt + 1
                 again = True

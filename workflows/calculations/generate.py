@@ -18,7 +18,9 @@ class GenerateCalculation(CommandCalculation):
     def define(cls, spec: Any) -> None:
         """Adds the output."""
         super().define(spec)
-        spec.output("configurations", valid_type=ConfigurationsData, help="The configurations, in order of their index.")
+        spec.output(
+            "configurations", valid_type=ConfigurationsData, help="The configurations, in order of their index."
+        )
 
     def documents(self) -> dict[str, Any]:
         """The recipe; JSON is YAML."""

@@ -46,5 +46,7 @@ def submit_campaign(campaign: Path, profile: str) -> int:
 
     builder = CampaignWorkChain.get_builder_from_config(campaign)
     if not daemon_is_running():
-        raise SetupError(f"the daemon of profile {profile} is not running; start it with `verdi -p {profile} daemon start`")
+        raise SetupError(
+            f"the daemon of profile {profile} is not running; start it with `verdi -p {profile} daemon start`"
+        )
     return int(submit(builder).pk)

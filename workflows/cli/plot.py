@@ -13,7 +13,9 @@ from .profile import open_profile, profile_option
 @click.command()
 @click.argument("campaign", metavar="PK")
 @profile_option
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="*.png, *.pdf, *.svg")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="*.png, *.pdf, *.svg"
+)
 def plot(campaign: str, profile: str | None, output: Path) -> None:
     """Parity of forces and energies, and deviation against error, on the fresh labels of campaign PK.
 
@@ -48,7 +50,9 @@ def draw(campaign: Any, output: Path) -> None:
             frames = outputs["labels"].dataset().frames
             batches.append((f"iteration {number}", frames, outputs["candidates"].predicted_frames()))
     if not batches:
-        raise ValueError(f"campaign {campaign.pk} has no fresh labels with predictions yet; the first come with iteration 1")
+        raise ValueError(
+            f"campaign {campaign.pk} has no fresh labels with predictions yet; the first come with iteration 1"
+        )
     references = None
     if "reference_energies" in campaign.outputs:
         table = campaign.outputs.reference_energies.get_dict()

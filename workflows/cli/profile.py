@@ -30,7 +30,9 @@ def open_profile(name: str | None) -> str:
     except ConfigurationError as error:
         raise SetupError("there is no AiiDA configuration yet; run `argonaut setup`") from error
     if name is not None and name not in known:
-        raise SetupError(f"no AiiDA profile {name!r}; there are: {', '.join(known) or 'none'}. `argonaut setup` makes one")
+        raise SetupError(
+            f"no AiiDA profile {name!r}; there are: {', '.join(known) or 'none'}. `argonaut setup` makes one"
+        )
     try:
         return str(load_profile(name).name)
     except (ConfigurationError, ProfileConfigurationError) as error:

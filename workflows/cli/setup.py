@@ -8,7 +8,9 @@ from .. import setup as machinery
 
 
 @click.command()
-@click.option("--profile", default=machinery.DEFAULT_PROFILE, show_default=True, help="AiiDA profile to make or repair.")
+@click.option(
+    "--profile", default=machinery.DEFAULT_PROFILE, show_default=True, help="AiiDA profile to make or repair."
+)
 @click.option("--pw", help="Path of pw.x, where it is not on PATH.")
 def setup(profile: str, pw: str | None) -> None:
     """Make or repair what campaigns need: profile, computer, codes, pseudopotentials.

@@ -67,7 +67,9 @@ def details(iterations: list[dict[str, Any]]) -> list[str]:
     lines = []
     for number, iteration in enumerate(iterations):
         for loss in (iteration["labels"] or {}).get("lost", []):
-            lines.append(f"iteration {number}: lost {loss['formula']} ({loss['source']}): {loss['reason']}: {loss['message']}")
+            lines.append(
+                f"iteration {number}: lost {loss['formula']} ({loss['source']}): {loss['reason']}: {loss['message']}"
+            )
         if "stop_reasons" in iteration:
             lines.append(f"iteration {number}: trajectories: {counts(iteration['stop_reasons'])}")
         if "selection" in iteration:
@@ -76,7 +78,9 @@ def details(iterations: list[dict[str, Any]]) -> list[str]:
         if lost := iteration.get("members_trained", {}).get("lost"):
             lines.append(f"iteration {number}: {lost} committee members lost in training")
         stages = {stage: s for stage, s in iteration["seconds"].items() if stage != "total"}
-        lines.append(f"iteration {number}: times: " + ", ".join(f"{stage} {duration(s)}" for stage, s in stages.items()))
+        lines.append(
+            f"iteration {number}: times: " + ", ".join(f"{stage} {duration(s)}" for stage, s in stages.items())
+        )
     return lines
 
 
