@@ -42,3 +42,9 @@ def pw_version(stdout: str) -> str:
     if match is None:
         raise PwOutputError("no banner 'Program PWSCF v.X.Y' in this output: is it from pw.x?")
     return match[1]
+
+
+def version_number(name: str) -> str:
+    """The number in the name of a version: 6.7 of '6.7MaX', as the XML of pw.x 6.7 calls itself; '' without one."""
+    match = re.match(r"\d+(?:\.\d+)*", name)
+    return match[0] if match else ""

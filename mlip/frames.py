@@ -10,12 +10,11 @@ format, so that writing and reading back changes nothing, and `configuration_id`
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import ase
 import ase.io
@@ -66,8 +65,8 @@ class Configuration:
         pbc = tuple(bool(p) for p in self.pbc)
         if numbers.ndim != 1 or len(numbers) == 0 or positions.shape != (len(numbers), 3) or cell.shape != (3, 3):
             raise FrameError(
-                f"numbers {numbers.shape}, positions {positions.shape}, cell {cell.shape}: expected (n,), (n, 3), (3, 3) "
-                "with n > 0"
+                f"numbers {numbers.shape}, positions {positions.shape}, cell {cell.shape}: expected (n,), (n, 3) and "
+                "(3, 3) with n > 0"
             )
         if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
             raise FrameError("positions or cell hold NaN or infinite numbers")
@@ -225,7 +224,7 @@ def hash_document(document: Any) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def read_atoms(path: str | Path | io.TextIOBase) -> list[ase.Atoms]:
+def read_atoms(path: str | Path | TextIO) -> list[ase.Atoms]:
     """All frames of an extended XYZ file as ASE atoms; FrameError names the file if it cannot be read."""
     name = path if isinstance(path, (str, Path)) else getattr(path, "name", "stream")
     if isinstance(path, (str, Path)) and not Path(path).is_file():
@@ -249,7 +248,7 @@ def write_atoms(path: str | Path, frames: Iterable[ase.Atoms]) -> None:
     partial.replace(target)
 
 
-def read_configurations(path: str | Path | io.TextIOBase) -> list[Configuration]:
+def read_configurations(path: str | Path | TextIO) -> list[Configuration]:
     """Configurations of an extended XYZ file; labels in the file are left behind."""
     return [_named(path, index, Configuration.from_atoms, atoms) for index, atoms in enumerate(read_atoms(path))]
 
@@ -259,7 +258,7 @@ def write_configurations(path: str | Path, configurations: Sequence[Configuratio
     write_atoms(path, (configuration.to_atoms() for configuration in configurations))
 
 
-def read_frames(path: str | Path | io.TextIOBase) -> list[LabelledFrame]:
+def read_frames(path: str | Path | TextIO) -> list[LabelledFrame]:
     """Labelled frames of an extended XYZ file; FrameError names file and index of a bad one."""
     return [_named(path, index, LabelledFrame.from_atoms, atoms) for index, atoms in enumerate(read_atoms(path))]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
 from .frames import LabelledFrame
 from .predictions import PredictedFrame, Prediction
@@ -84,8 +85,7 @@ def rank_correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> fl
     """Spearman's rank correlation of two arrays of equal length; None where it is not defined."""
     if len(one) < 3 or np.ptp(one) == 0 or np.ptp(other) == 0:
         return None
-    ranks = [np.argsort(np.argsort(values)) for values in (one, other)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(spearmanr(one, other).statistic)
 
 
 def _mae_rmse(name: str, unit: str, difference: NDArray[np.float64]) -> dict[str, float]:

@@ -20,8 +20,8 @@ Batch = tuple[str, Sequence[LabelledFrame], Sequence[PredictedFrame]]
 def draw_fresh(batches: Sequence[Batch], reference_energies: Mapping[int, float] | None) -> Any:
     """A matplotlib figure with three panels: forces, energies, deviation against error.
 
-    :param reference_energies: eV by atomic number, taken off the energies so that their parity shows binding rather than
-        which elements there are; None fits them to the labels.
+    :param reference_energies: eV by atomic number, taken off the energies so that their parity shows binding rather
+        than which elements there are; None fits them to the labels.
     """
     import matplotlib.pyplot as plt
 

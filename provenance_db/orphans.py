@@ -1,8 +1,8 @@
 """The provenance rule: nothing in a campaign comes from nowhere.
 
-A node without a creator is allowed only as (a) an input of the campaign itself, or (b) a setting of a DFT job that is the
-protocol's, or the protocol's with a change that the job's work chain has recorded. Structures, labels, datasets, models,
-selections, thresholds and seeds are never allowed.
+A node without a creator is allowed only as (a) an input of the campaign itself, or (b) a setting of a DFT job that is
+the protocol's, or the protocol's with a change that the job's work chain has recorded. Structures, labels, datasets,
+models, selections, thresholds and seeds are never allowed.
 """
 
 from __future__ import annotations

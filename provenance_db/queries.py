@@ -19,7 +19,7 @@ class NotACampaign(ValueError):
     """An identifier that names no campaign: says what it names."""
 
 
-def load_campaign(identifier: str | int) -> orm.WorkChainNode:
+def load_campaign(identifier: str | int) -> Any:
     """The campaign with this pk or uuid; NotACampaign says what else it is."""
     try:
         node = orm.load_node(int(identifier) if str(identifier).isdigit() else str(identifier))
@@ -122,10 +122,11 @@ def current_stage(node: orm.WorkChainNode, called: dict[str, orm.ProcessNode]) -
     return started[-1] if started else "plan"
 
 
-def children(node: orm.ProcessNode) -> dict[str, orm.ProcessNode]:
+def children(node: orm.ProcessNode) -> dict[str, Any]:
     """Called processes by call link label, the oldest of several."""
     links = node.base.links.get_outgoing(link_type=(LinkType.CALL_CALC, LinkType.CALL_WORK)).all()
-    return {link.link_label: link.node for link in sorted(links, key=lambda link: link.node.pk, reverse=True)}
+    newest_first = sorted(links, key=lambda link: int(link.node.pk or 0), reverse=True)
+    return {link.link_label: link.node for link in newest_first}
 
 
 def state(node: orm.ProcessNode) -> dict[str, Any]:

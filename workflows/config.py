@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from ..mlip.generate.recipe import SOURCES, recipe_from_mapping
+from ..mlip.generate.recipe import recipe_from_mapping
 from ..mlip.settings import SettingsError, check_keys, read_mapping, settings_from_mapping
 
 STAGES = ("generate", "explore", "select", "label", "train", "evaluate")
@@ -225,7 +225,7 @@ def campaign_builder(path: str | Path) -> Any:
     codes = {stage: load_stage_code(config, stage) for stage in STAGES}
     settings["label"], pseudos = label_settings(config.label, elements, codes["label"])
     settings["label"]["options"] = settings["stages"]["label"]["options"]
-    builder = CampaignWorkChain.get_builder()
+    builder: Any = CampaignWorkChain.get_builder()
     builder.settings = orm.Dict(_plain(settings))
     builder.seed = orm.Int(config.seed)
     builder.codes = codes
@@ -237,12 +237,12 @@ def campaign_builder(path: str | Path) -> Any:
 
 
 def _split(own: type, inner: type, mapping: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The keys of a section that belong to the campaign, and those of the stage itself, each validated and filled up."""
+    """The keys of a section that are the campaign's, and those of the stage itself, validated and filled up."""
     own_names = [f.name for f in dataclasses.fields(own)]
     check_keys(mapping, [*own_names, *(f.name for f in dataclasses.fields(inner))], where)
-    mine = settings_from_mapping(own, {k: v for k, v in mapping.items() if k in own_names}, where)
-    theirs = settings_from_mapping(inner, {k: v for k, v in mapping.items() if k not in own_names}, where)
-    return dataclasses.asdict(mine), dataclasses.asdict(theirs)  # type: ignore[call-overload]
+    mine: Any = settings_from_mapping(own, {k: v for k, v in mapping.items() if k in own_names}, where)
+    theirs: Any = settings_from_mapping(inner, {k: v for k, v in mapping.items() if k not in own_names}, where)
+    return dataclasses.asdict(mine), dataclasses.asdict(theirs)
 
 
 def _plain(value: Any) -> Any:

@@ -53,14 +53,19 @@ class FilesData(Data):
                 shutil.copyfileobj(source, sink)
         return target
 
+    def _document(self, name: str) -> dict[str, Any]:
+        with self.base.repository.open(name, "r") as handle:
+            return dict(json.load(handle))
+
     def _describe(self) -> None:
         """Set the attributes that make the node findable; called once, before it is stored."""
 
-    def _validate(self) -> None:
+    def _validate(self) -> bool:
         super()._validate()
         missing = sorted(set(self.REQUIRED) - set(self.base.repository.list_object_names()))
         if missing:
             raise ValidationError(f"{type(self).__name__} lacks {', '.join(missing)}")
+        return True
 
 
 class ConfigurationsData(FilesData):
@@ -129,7 +134,7 @@ class DatasetData(FilesData):
             return Dataset.load(folder)
 
     def _describe(self) -> None:
-        document = json.loads(self.base.repository.get_object_content("dataset.json"))
+        document = self._document("dataset.json")
         for key in ("n_frames", "content_hash", "protocol_hash", "elements"):
             self.base.attributes.set(key, document[key])
 
@@ -150,7 +155,7 @@ class CommitteeData(FilesData):
     REQUIRED = ("model.safetensors", "config.json", "card.json")
 
     def _describe(self) -> None:
-        config = json.loads(self.base.repository.get_object_content("config.json"))
+        config = self._document("config.json")
         for key in ("architecture", "preset", "n_members", "elements"):
             self.base.attributes.set(key, config[key])
 

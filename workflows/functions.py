@@ -1,4 +1,4 @@
-"""Calcfunctions: each a short door from the record into plain functions, so that every union and choice has provenance."""
+"""Calcfunctions: short doors from the record into plain functions; every union and choice gets its provenance here."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Label one shard with pw.x: a PwBaseWorkChain per configuration, at most W in flight, and every loss explained.
 
-Exit status 0 alone proves nothing: a label counts only with its complete outputs. What the machine did (a killed daemon,
-a lost node, a missing file) is resubmitted and never counted as chemistry; its calculations are barred from AiiDA's
-cache first, since a damaged calculation would otherwise be served again as the result of its own repetition.
+Exit status 0 alone proves nothing: a label counts only with its complete outputs. What the machine did (a killed
+daemon, a lost node, a missing file) is resubmitted and never counted as chemistry; its calculations are barred from
+AiiDA's cache first, since a damaged calculation would otherwise be served again as the result of its own repetition.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from aiida import orm
-from aiida.engine import ExitCode, while_
+from aiida.engine import while_
 from aiida.plugins import CalculationFactory, WorkflowFactory
 
 from .data import ConfigurationsData, DatasetData
@@ -43,7 +43,7 @@ class LabelPwWorkChain(WindowWorkChain):
         prepared = prepare_pw(self.inputs.configurations, self.inputs.settings)
         self.ctx.prepared = prepared
         cost = {name: relative_cost(node, prepared["kpoints"][name]) for name, node in prepared["structures"].items()}
-        self.ctx.attempts = {name: 1 for name in sorted(cost, key=lambda name: -cost[name])}
+        self.ctx.attempts = dict.fromkeys(sorted(cost, key=lambda name: -cost[name]), 1)
         self.ctx.told = []
         self.ctx.decided = False
 
@@ -109,7 +109,7 @@ class LabelPwWorkChain(WindowWorkChain):
         if new:
             self.report(f"{len(ended)} of {len(self.ctx.attempts)} labels have ended")
 
-    def collect(self) -> ExitCode | None:
+    def collect(self) -> None:
         """Turn the outputs of all labels into a dataset and an account of losses."""
         children = self.children()
         results = {}

@@ -110,7 +110,7 @@ def family_cutoffs(family: Any, elements: list[str], request: Any) -> tuple[floa
         )
     except ValueError as error:
         raise SetupError(
-            f"family {family.label!r} recommends no cutoffs ({error}); set them with `aiida-pseudo family cutoffs set`, "
-            "or state label: overrides: {wavefunction_cutoff: ..., density_cutoff: ...} in Ry"
+            f"family {family.label!r} recommends no cutoffs ({error}); set them with `aiida-pseudo family cutoffs "
+            "set`, or state label: overrides: {wavefunction_cutoff: ..., density_cutoff: ...} in Ry"
         ) from error
     return request.wavefunction_cutoff or wavefunction, request.density_cutoff or density

@@ -1,7 +1,7 @@
 """The seam behind which labels are made: a labeller is a process that takes a shard of configurations.
 
-Every labeller has the inputs `configurations` and `settings`, and the outputs `labels` (a dataset; absent if every label
-was lost) and `losses` (submitted, ok, and each lost label with its reason). A new labeller is one process and one row.
+Every labeller has the inputs `configurations` and `settings`, and the outputs `labels` (a dataset; absent if every
+label was lost) and `losses` (submitted, ok, each lost label with its reason). A new labeller is one process, one row.
 """
 
 from __future__ import annotations

@@ -6,9 +6,6 @@ Only what the record says is used: states, exit statuses, outputs.
 from __future__ import annotations
 
 from aiida import orm
-from aiida.plugins import CalculationFactory
-
-PwCalculation = CalculationFactory("quantumespresso.pw")
 
 REQUIRED_OUTPUTS = ("output_parameters", "output_trajectory", "retrieved", "remote_folder")
 """A finished calculation without all of these was damaged by a restart (AiiDA then still says 0)."""
@@ -21,8 +18,8 @@ CACHED_FROM = "_aiida_cached_from"
 
 def last_calculation(label: orm.ProcessNode) -> orm.CalcJobNode | None:
     """The last pw.x calculation of a label's work chain, or None if there was none."""
-    calculations = [node for node in label.called if node.process_type and node.process_class is PwCalculation]
-    return max(calculations, key=lambda node: node.pk, default=None)
+    calculations = [node for node in label.called if isinstance(node, orm.CalcJobNode)]
+    return max(calculations, key=lambda node: int(node.pk or 0), default=None)
 
 
 def infrastructure_failure(label: orm.ProcessNode) -> str | None:

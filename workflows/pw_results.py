@@ -16,7 +16,7 @@ from ase.data import chemical_symbols
 from ..dft_inputs.kpoints import kpoint_mesh
 from ..dft_inputs.protocol import Protocol, pw_parameters
 from ..dft_inputs.pseudos.upf import header
-from ..dft_inputs.pw_output import PwOutputError, tensile_stress
+from ..dft_inputs.pw_output import PwOutputError, tensile_stress, version_number
 from ..mlip.frames import Configuration, FrameError, LabelledFrame
 from ..mlip.sanity import distance_ratio
 from ..mlip.units import GPA, RYDBERG
@@ -47,8 +47,8 @@ def label_name(index: int) -> str:
 def pw_inputs(configurations: Sequence[Configuration], settings: Mapping[str, Any]) -> dict[str, Any]:
     """AiiDA nodes with all that pw.x is asked.
 
-    :returns: `structures`, `kpoints` and `parameters` by label name, `max_iterations`, and `gamma_settings` for cells with
-        the one k point Gamma.
+    :returns: `structures`, `kpoints` and `parameters` by label name, `max_iterations`, and `gamma_settings` for cells
+        with the one k point Gamma.
     """
     protocol = Protocol(**settings["request"])
     structures, kpoints, parameters = {}, {}, {}
@@ -134,9 +134,9 @@ def _label(
     if missing:
         raise LabelLost("output_missing", f"the calculation ended well but left no {' and no '.join(missing)}")
     parameters = results[f"output_parameters_{name}"].get_dict()
-    version, wanted = str(parameters.get("creator_version")), settings["pw_version"]
+    version, wanted = version_number(str(parameters.get("creator_version"))), settings["pw_version"]
     if version != wanted:
-        raise LabelLost("other_version", f"pw.x {version} made it, the protocol says {wanted}")
+        raise LabelLost("other_version", f"pw.x {version or 'of no known version'} made it, the protocol says {wanted}")
     frame = _frame(configuration, settings, parameters, results[f"output_trajectory_{name}"])
     _check_caps(frame, settings["request"])
     return frame

@@ -1,4 +1,4 @@
-"""Set-up: profile, computer, codes and pseudopotentials, made where missing, repaired where broken, never made twice."""
+"""Set-up: profile, computer, codes and pseudopotentials: made where missing, repaired where broken, never twice."""
 
 from __future__ import annotations
 
@@ -78,7 +78,10 @@ def find_ld1(pw: str | None) -> Path:
     return Path(path)
 
 
-HOW_TO_INSTALL = "`sudo apt-get install quantum-espresso` (Debian, Ubuntu) or `conda install -c conda-forge qe`, then run set-up again"
+HOW_TO_INSTALL = (
+    "`sudo apt-get install quantum-espresso` (Debian, Ubuntu) or `conda install -c conda-forge qe`, "
+    "then run set-up again"
+)
 
 
 def install_quantum_espresso(say: Callable[[str], None]) -> None:

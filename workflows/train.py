@@ -40,7 +40,7 @@ class TrainWorkChain(WindowWorkChain):
 
     def prepare(self) -> None:
         """Every member is at its first attempt."""
-        self.ctx.attempts = {name: 1 for name in sorted(self.inputs.members)}
+        self.ctx.attempts = dict.fromkeys(sorted(self.inputs.members), 1)
         self.ctx.decided = False
 
     def members_remain(self) -> bool:
@@ -66,9 +66,7 @@ class TrainWorkChain(WindowWorkChain):
         for name, attempt in self.ctx.attempts.items():
             node = children.get(self.attempt_label(name))
             if node is not None and node.is_terminated and "committee" not in node.outputs and attempt == 1:
-                self.report(
-                    f"{name} <{node.pk}> {node.process_state.value} {node.exit_status}: {node.exit_message}; again"
-                )
+                self.report(f"{name} <{node.pk}> ended {node.exit_status}: {node.exit_message}; again")
                 node.base.caching.is_valid_cache = False
                 self.ctx.attempts[name] = attempt + 1
                 again = True

@@ -1,7 +1,7 @@
 """Work chains that keep a bounded number of children running, and never start one twice.
 
-`WorkChain` resumes when *all* children it waits for have ended. `WindowWorkChain` resumes when *any* has, so that a step
-that calls `fill_window` again and again keeps exactly W children in flight, however different their durations.
+`WorkChain` resumes when *all* children it waits for have ended. `WindowWorkChain` resumes when *any* has, so that a
+step that calls `fill_window` again and again keeps exactly W children in flight, however different their durations.
 
 After a crash AiiDA repeats the step that was running, from its last checkpoint: a child submitted just before the
 crash is already in the database but not in the context. `submit_once` names every child by its call link label and
@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from aiida import orm
-from aiida.common.links import LinkType
 from aiida.engine import WorkChain
 from aiida.engine.processes.workchains.awaitable import Awaitable
 from plumpy.process_states import ProcessState
+
+from ..provenance_db.queries import children as called_by_label
 
 
 class WindowWorkChain(WorkChain):
@@ -25,9 +26,7 @@ class WindowWorkChain(WorkChain):
 
     def children(self) -> dict[str, orm.ProcessNode]:
         """Every child called so far by its call link label; the oldest where a crash made two of one label."""
-        links = self.node.base.links.get_outgoing(link_type=(LinkType.CALL_CALC, LinkType.CALL_WORK)).all()
-        newest_first = sorted(links, key=lambda link: link.node.pk, reverse=True)
-        return {link.link_label: link.node for link in newest_first}
+        return called_by_label(self.node)
 
     def submit_once(self, label: str, process: Any, inputs: dict[str, Any]) -> orm.ProcessNode:
         """Submit a child under a label that is unique within this work chain, or adopt the one that exists."""

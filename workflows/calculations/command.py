@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from aiida import orm
 from aiida.common.datastructures import CalcInfo, CodeInfo
@@ -90,7 +90,7 @@ class CommandParser(Parser):
 
     def parse(self, **kwargs: Any) -> ExitCode | None:
         """Read the output; a missing or unusable file becomes an exit code that quotes what the command said."""
-        expected = self.node.process_class.EXPECTED
+        expected = cast(type[CommandCalculation], self.node.process_class).EXPECTED
         with self.retrieved.base.repository.as_path() as root:
             folder = Path(root) / OUTPUT_FOLDER
             missing = [name for name in expected if not (folder / name).is_file()]

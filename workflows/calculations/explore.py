@@ -1,4 +1,4 @@
-"""Molecular dynamics with the committee as a calculation job: starts in, frames with deviations and stop reasons out."""
+"""Committee molecular dynamics as a calculation job: starts in, frames with deviations and stop reasons out."""
 
 from __future__ import annotations
 
