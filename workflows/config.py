@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+from ..dft_inputs.protocol import Protocol, load_protocol
 from ..mlip.generate.recipe import recipe_from_mapping
 from ..mlip.settings import SettingsError, check_keys, read_mapping, settings_from_mapping
 
@@ -32,6 +33,9 @@ class GenerateConfig:
     """Configurations labelled first, before there is a committee."""
     starts: int = 24
     """New random configurations from which each later iteration explores."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "seed_set", "starts")
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,10 @@ class ExploreConfig:
     dataset_starts: int = 8
     """Frames of the dataset from which dynamics starts, besides the new random configurations."""
 
+    def __post_init__(self) -> None:
+        if self.dataset_starts < 0:
+            raise SettingsError(f"dataset_starts {self.dataset_starts}: expected 0 or more")
+
 
 @dataclass(frozen=True)
 class SelectConfig:
@@ -111,6 +119,12 @@ class StopConfig:
     """Iterations after the seed set, at most."""
     force_rmse: float | None = None
     """eV/Å: stop when the forces on fresh labels, predicted before they were labelled, are this good."""
+
+    def __post_init__(self) -> None:
+        if self.iterations < 0:
+            raise SettingsError(f"iterations {self.iterations}: expected 0 (the seed set alone) or more")
+        if self.force_rmse is not None and not self.force_rmse > 0:
+            raise SettingsError(f"force_rmse {self.force_rmse}: expected a number above 0, in eV/Å")
 
 
 @dataclass(frozen=True)
@@ -144,7 +158,7 @@ class CampaignConfig:
 
 
 def load_config(path: str | Path) -> CampaignConfig:
-    """Read and check a campaign file, its recipe included; SettingsError says what is wrong and where."""
+    """Read and check a campaign file, its recipe and all stages included; ValueError says what is wrong and where."""
     source = Path(path)
     config = settings_from_mapping(CampaignConfig, read_mapping(source), str(path))
     recipe = config.generate.recipe
@@ -154,7 +168,16 @@ def load_config(path: str | Path) -> CampaignConfig:
         recipe_from_mapping(recipe, str(recipe_path))
     else:
         recipe_from_mapping(recipe, f"{path}: generate: recipe")
-    return dataclasses.replace(config, generate=dataclasses.replace(config.generate, recipe=recipe))
+    config = dataclasses.replace(config, generate=dataclasses.replace(config.generate, recipe=recipe))
+    stage_settings(config, str(path))
+    if config.label.labeller == "quantumespresso":
+        protocol_request(config.label)
+    return config
+
+
+def protocol_request(label: LabelConfig) -> Protocol:
+    """The protocol that a campaign asks for, single values replaced; ProtocolError names a bad one."""
+    return load_protocol(label.protocol, {**label.overrides, **({"spin": label.spin} if label.spin else {})})
 
 
 def campaign_elements(recipe: Mapping[str, Any]) -> list[str]:
@@ -178,7 +201,7 @@ def stage_settings(config: CampaignConfig, where: str = "campaign") -> dict[str,
     explore, dynamics = _split(ExploreConfig, ExplorationSettings, config.explore, f"{where}: explore")
     select, selection = _split(SelectConfig, SelectionSettings, config.select, f"{where}: select")
     check_architecture(train["architecture"], train["preset"])
-    return {
+    settings = {
         "generate": dataclasses.asdict(config.generate),
         "train": {**train, "config": training},
         "explore": {**explore, "config": dynamics},
@@ -190,6 +213,8 @@ def stage_settings(config: CampaignConfig, where: str = "campaign") -> dict[str,
         },
         "numerics": {package: version(package) for package in NUMERICS},
     }
+    plain: dict[str, Any] = _plain(settings, where)
+    return plain
 
 
 def check_architecture(architecture: str, preset: str) -> None:
@@ -226,7 +251,7 @@ def campaign_builder(path: str | Path) -> Any:
     settings["label"], pseudos = label_settings(config.label, elements, codes["label"])
     settings["label"]["options"] = settings["stages"]["label"]["options"]
     builder: Any = CampaignWorkChain.get_builder()
-    builder.settings = orm.Dict(_plain(settings))
+    builder.settings = orm.Dict(_plain(settings, str(path)))
     builder.seed = orm.Int(config.seed)
     builder.codes = codes
     if pseudos:
@@ -245,14 +270,14 @@ def _split(own: type, inner: type, mapping: Mapping[str, Any], where: str) -> tu
     return dataclasses.asdict(mine), dataclasses.asdict(theirs)
 
 
-def _plain(value: Any) -> Any:
-    """The same with tuples as lists, as JSON has it."""
+def _plain(value: Any, where: str) -> Any:
+    """The same with tuples as lists, as JSON has it; SettingsError for what JSON does not have."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _plain(item, f"{where}: {key}") for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_plain(item, where) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
-        raise SettingsError(f"settings hold {value}, which cannot be stored; give a finite number")
+        raise SettingsError(f"{where}: {value} cannot be stored; give a finite number")
     return value
 
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiida import orm
 from aiida.common.exceptions import NotExistent
 
-from ..dft_inputs.protocol import document_hash, load_protocol, protocol_document
+from ..dft_inputs.protocol import document_hash, protocol_document
 from ..dft_inputs.pseudos.recipes import family_label
 from ..dft_inputs.pseudos.upf import header
 from ..mlip.labelling import protocol_of
+from .config import CampaignConfig, LabelConfig, protocol_request
 from .setup import COMPUTE_CODE, PW_CODE, PW_VERSION, SetupError
-
-if TYPE_CHECKING:
-    from .config import CampaignConfig, LabelConfig
 
 
 def load_stage_code(config: CampaignConfig, stage: str) -> orm.AbstractCode:
@@ -47,8 +45,7 @@ def label_settings(
             "protocol_hash": document_hash(protocol),
             "reference": "least_squares",
         }, {}
-    overrides = {**config.overrides, **({"spin": config.spin} if config.spin else {})}
-    request = load_protocol(config.protocol, overrides)
+    request = protocol_request(config)
     family = load_family(config.family or family_label())
     pseudos = family_pseudos(family, elements)
     cutoffs = family_cutoffs(family, elements, request)

@@ -47,6 +47,8 @@ def bar_from_cache(label: orm.ProcessNode) -> int:
     calculations = [node for node in label.called if isinstance(node, orm.CalcJobNode)]
     uuids = {node.uuid for node in calculations} | {node.base.caching.get_cache_source() for node in calculations}
     uuids.discard(None)
+    if not uuids:
+        return 0
     query = orm.QueryBuilder().append(
         orm.CalcJobNode, filters={"or": [{"uuid": {"in": list(uuids)}}, {f"extras.{CACHED_FROM}": {"in": list(uuids)}}]}
     )

@@ -164,8 +164,8 @@ def _frame(
             stress,
             settings["protocol_hash"],
         )
-    except (FrameError, PwOutputError, KeyError) as error:
-        raise LabelLost("label_incomplete", f"{error}") from error
+    except (FrameError, PwOutputError, KeyError, TypeError) as error:
+        raise LabelLost("label_incomplete", f"{type(error).__name__}: {error}") from error
 
 
 def _check_caps(frame: LabelledFrame, request: Mapping[str, Any]) -> None:

@@ -4,16 +4,37 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+COLUMNS = (
+    "",
+    "pk",
+    "state",
+    "ok",
+    "lost",
+    "frames",
+    "F before",
+    "F after",
+    "E before",
+    "E after",
+    "σ 50%",
+    "σ 95%",
+    "time",
+)
+CAPTION = (
+    "ok, lost: labels; frames: dataset; F, E: RMSE of forces (meV/Å) and energy (meV/atom) on the fresh labels, "
+    "before and after training on them; σ: committee force deviation per atom (eV/Å) before labelling"
+)
 
 
 def print_status(summary: dict[str, Any]) -> None:
     """Print all that is known of a campaign, wide enough to be read in a file too."""
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=150)
+    if not console.is_terminal:  # a file or a pipe has no width of its own
+        console = Console(width=120)
     console.print(status_view(summary))
 
 
@@ -37,16 +58,16 @@ def headline(summary: dict[str, Any]) -> str:
 
 def iteration_table(iterations: list[dict[str, Any]]) -> Table:
     """Labels, dataset, errors on fresh labels before and after training, deviation of the predictions made before."""
-    table = Table(title="errors are RMSE on the fresh labels; deviation in eV/Å per atom, before labelling")
-    for column in ("iteration", "pk", "state", "labels ok", "lost", "dataset"):
-        table.add_column(column, justify="right")
-    for column in ("forces before", "after meV/Å", "energy before", "after meV/atom", "deviation 50%", "95%", "time"):
+    table = Table(
+        caption=CAPTION, caption_justify="left", caption_style="", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0)
+    )
+    for column in COLUMNS:
         table.add_column(column, justify="right")
     for number, iteration in enumerate(iterations):
         errors = iteration.get("errors", {})
         quantiles = errors.get("deviation", {}).get("deviation_quantiles", {})
         table.add_row(
-            "seed set" if number == 0 else str(number),
+            "seed" if number == 0 else str(number),
             str(iteration["pk"]),
             _state(iteration),
             *_labels(iteration["labels"]),

@@ -1,0 +1,81 @@
+"""Fake finished processes: what the record would hold after pw.x had run, written by hand."""
+
+import numpy as np
+import pytest
+
+PW = "aiida.calculations:quantumespresso.pw"
+PW_BASE = "aiida.workflows:quantumespresso.pw.base"
+OUTPUTS = ("output_parameters", "output_trajectory", "retrieved", "remote_folder")
+
+
+@pytest.fixture
+def settings():
+    """Settings of the label stage as a campaign makes them."""
+    import dataclasses
+
+    from aiida_argonaut.dft_inputs.protocol import load_protocol
+
+    return {
+        "labeller": "quantumespresso",
+        "request": dataclasses.asdict(load_protocol("fast")),
+        "elements": ["H", "He", "Li", "Be"],
+        "cutoffs": [40.0, 160.0],
+        "max_iterations": 3,
+        "pw_version": "6.7",
+        "protocol": {"code": "pw.x 6.7"},
+        "protocol_hash": "p" + "0" * 31,
+    }
+
+
+@pytest.fixture
+def pw_outputs(profile):
+    """Make the four outputs of one pw.x calculation; what is given as None is left out."""
+    from aiida import orm
+
+    def made(energy=-100.0, forces=None, stress=None, version="6.7MaX", n_atoms=2, leave_out=()):
+        computer = orm.Computer.collection.get_or_create(
+            label="localhost", hostname="localhost", transport_type="core.local", scheduler_type="core.direct"
+        )[1]
+        trajectory = orm.ArrayData()
+        trajectory.set_array("forces", np.array([np.zeros((n_atoms, 3)) if forces is None else forces]))
+        trajectory.set_array("stress", np.array([np.zeros((3, 3)) if stress is None else stress]))
+        nodes = {
+            "output_parameters": orm.Dict({"energy": energy, "creator_version": version}),
+            "output_trajectory": trajectory,
+            "retrieved": orm.FolderData(),
+            "remote_folder": orm.RemoteData(remote_path="/nowhere", computer=computer.store()),
+        }
+        return {name: node for name, node in nodes.items() if name not in leave_out}
+
+    return made
+
+
+@pytest.fixture
+def pw_label(profile, pw_outputs):
+    """Make a PwBaseWorkChain node that called PwCalculations with these (exit status or state, outputs)."""
+    from aiida import orm
+    from aiida.common.links import LinkType
+
+    def ended(node, how):
+        node.set_process_label("PwCalculation" if node.process_type == PW else "PwBaseWorkChain")
+        if isinstance(how, str):
+            node.set_process_state(how)
+        else:
+            node.set_process_state("finished")
+            node.set_exit_status(how)
+        return node
+
+    def made(how=0, calculations=((0, {}),)):
+        chain = ended(orm.WorkChainNode(process_type=PW_BASE), how).store()
+        for number, (status, keywords) in enumerate(calculations):
+            calculation = ended(orm.CalcJobNode(process_type=PW), status)
+            calculation.store()
+            calculation.base.links.add_incoming(chain, LinkType.CALL_CALC, f"iteration_{number + 1:02d}")
+            for name, node in pw_outputs(**keywords).items():
+                node.store()
+                node.base.links.add_incoming(calculation, LinkType.CREATE, name)
+            calculation.seal()
+        chain.seal()
+        return chain
+
+    return made
