@@ -104,14 +104,13 @@ def label_summary(label: orm.ProcessNode | None) -> dict[str, Any] | None:
 
 
 def member_summary(train: orm.WorkChainNode) -> dict[str, int]:
-    """Members by how their last attempt stands."""
+    """Members by how their last attempt stands: ok, lost, running, waiting."""
     newest: dict[str, orm.ProcessNode] = {}
     for label, node in sorted(children(train).items()):
         if label.startswith("member_"):
             newest["_".join(label.split("_")[:2])] = node
-    return dict(
-        Counter("ok" if n.is_finished_ok else "lost" if n.is_terminated else "running" for n in newest.values())
-    )
+    counted = Counter("ok" if n.is_finished_ok else "lost" if n.is_terminated else "running" for n in newest.values())
+    return {**counted, "waiting": len(train.inputs.members) - len(newest)}
 
 
 def current_stage(node: orm.WorkChainNode, called: dict[str, orm.ProcessNode]) -> str:

@@ -71,7 +71,9 @@ def test_every_calculation_job_has_the_parser_of_its_name() -> None:
     jobs = [name for group, name, _ in DECLARED if group == "aiida.calculations" and _is_job(name)]
     assert jobs
     for name in jobs:
-        default = load_entry_point("aiida.calculations", name).spec().inputs["metadata"]["options"]["parser_name"].default
+        default = (
+            load_entry_point("aiida.calculations", name).spec().inputs["metadata"]["options"]["parser_name"].default
+        )
         assert default == name
         assert name in GROUPS["aiida.parsers"]
 

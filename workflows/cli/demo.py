@@ -29,7 +29,7 @@ USE = """\
 from aiida_argonaut.mlip.calculator import CommitteeCalculator
 atoms.calc = CommitteeCalculator("{model}")
 print(atoms.get_potential_energy(), atoms.get_forces(), atoms.calc.results["force_deviation"])"""
-"""The three lines that load the committee; the demo runs them on a rock-salt cell."""
+"""The three lines that load the committee; the demo runs them on a frame of its dataset."""
 
 
 @click.command()
@@ -105,25 +105,27 @@ def report(summary: dict[str, Any], folder: Path, profile: str) -> None:
     if not campaign.is_finished_ok:
         click.echo(f"the campaign did not end well; `verdi -p {profile} process report {campaign.pk}` says why")
         return
-    picture, model = folder / f"fresh-{campaign.pk}.png", folder / f"committee-{campaign.pk}"
+    names = ("fresh-{}.png", "committee-{}", "dataset-{}")
+    picture, model, data = (folder / name.format(campaign.pk) for name in names)
     draw(campaign, picture)
     committee = campaign.outputs.committee
     committee.export_to(model)
+    campaign.outputs.dataset.export_to(data)
     click.echo(f"\nplot of predictions against fresh labels: {picture}")
-    click.echo(f"the final committee: {model}. In Python:\n")
+    click.echo(f"the dataset: {data}\nthe final committee: {model}. In Python:\n")
     lines = USE.format(model=model.resolve())
     click.echo("\n".join(f"    {line}" for line in lines.splitlines()))
-    click.echo("\nthe same on a rock-salt cell of MgO:")
-    try_committee(lines)
+    click.echo("\nthe same on the first frame of the dataset:")
+    try_committee(lines, data / "frames.extxyz")
     click.echo("\nto look deeper, in a new shell:")
     commands = [command.format(pk=campaign.pk, committee=committee.pk) for command in LOOK_DEEPER]
     for line in shell_lines(profile, commands):
         click.echo(f"  {line}")
 
 
-def try_committee(lines: str) -> None:
+def try_committee(lines: str, frames: Path) -> None:
     """Run the printed lines in a Python of their own, as a reader would."""
-    program = f"from ase.build import bulk\natoms = bulk('MgO', 'rocksalt', a=4.2)\n{lines}\n"
+    program = f"from ase.io import read\natoms = read({str(frames)!r}, index=0)\n{lines}\n"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise machinery.SetupError(f"the committee cannot be used: {' '.join(done.stderr.split())[-400:]}")

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from .profile import daemon_is_running, open_profile, profile_option
 
-POLL_SECONDS = 2.0
+POLL_SECONDS = 3.0
 
 
 @click.command()
@@ -85,8 +85,8 @@ def _progress(summary: dict[str, Any]) -> dict[str, tuple[int, int, str]]:
     number = len(iterations) - 1
     what = f"{'seed set' if number == 0 else f'iteration {number}'}: {current['stage']}"
     labels, members = current["labels"], current.get("members_trained")
-    if current["stage"] == "label" and labels and "ended" in labels:
-        progress["stage"] = (labels["ended"], labels["submitted"], what)
+    if current["stage"] == "label" and labels:
+        progress["stage"] = (labels.get("ended", labels["submitted"]), labels["submitted"], what)
     elif current["stage"] == "train" and members:
         progress["stage"] = (members.get("ok", 0), sum(members.values()), what)
     else:
