@@ -81,6 +81,7 @@ def _timed(command: list[str], folder: Path, timeout: float) -> tuple[str, float
 
 def _answer(folder: Path, stdout: str) -> dict[str, Any]:
     result = ase.io.read(folder / "pw.out", format="espresso-out")
+    assert isinstance(result, ase.Atoms)
     steps = re.findall(r"convergence has been achieved in\s+(\d+) iterations", stdout)
     return {
         "scf_steps": int(steps[-1]),

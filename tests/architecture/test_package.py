@@ -52,7 +52,8 @@ def test_the_wheel_holds_every_file_once_and_no_tests(built: Path) -> None:
 
 def test_the_sdist_holds_real_folders_under_src_only(built: Path) -> None:
     (sdist,) = built.glob("*.tar.gz")
-    members = tarfile.open(sdist).getmembers()
+    with tarfile.open(sdist) as archive:
+        members = archive.getmembers()
     assert not [member.name for member in members if member.issym() or member.islnk()]
     names = {member.name.partition("/")[2] for member in members if member.isfile()}
     assert {name.removeprefix("src/") for name in names if name.startswith("src/aiida_argonaut/")} == expected()

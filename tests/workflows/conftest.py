@@ -69,11 +69,11 @@ def pw_label(profile, pw_outputs):
         chain = ended(orm.WorkChainNode(process_type=PW_BASE), how).store()
         for number, (status, keywords) in enumerate(calculations):
             calculation = ended(orm.CalcJobNode(process_type=PW), status)
-            calculation.store()
             calculation.base.links.add_incoming(chain, LinkType.CALL_CALC, f"iteration_{number + 1:02d}")
+            calculation.store()
             for name, node in pw_outputs(**keywords).items():
-                node.store()
                 node.base.links.add_incoming(calculation, LinkType.CREATE, name)
+                node.store()
             calculation.seal()
         chain.seal()
         return chain

@@ -11,9 +11,12 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from .profile import daemon_is_running, open_profile, profile_option
+from ..setup import SetupError
+from .profile import daemon_is_running, open_profile, profile_option, workers_are_cut_off
 
 POLL_SECONDS = 3.0
+CUT_OFF_SECONDS = 15.0
+"""Longer than workers take to start and the broker to write its status."""
 
 
 @click.command()
@@ -99,6 +102,14 @@ def _ended(summary: dict[str, Any]) -> bool:
 
 
 def _pause() -> None:
+    """Wait for the next look; SetupError where nothing can go on until a person acts."""
     if not daemon_is_running():
-        raise click.ClickException("the daemon has stopped, so nothing goes on; start it with `verdi daemon start`")
+        raise SetupError("the daemon has stopped, so nothing goes on; start it with `verdi daemon start`")
     time.sleep(POLL_SECONDS)
+    if workers_are_cut_off():
+        time.sleep(CUT_OFF_SECONDS)
+        if workers_are_cut_off():
+            raise SetupError(
+                "the daemon's workers listen to a broker that was killed, so nothing goes on; "
+                "`verdi daemon stop` and `verdi daemon start` connect them again, and nothing is lost"
+            )

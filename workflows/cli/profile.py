@@ -46,6 +46,22 @@ def daemon_is_running() -> bool:
     return bool(get_daemon_client().is_daemon_running)
 
 
+def workers_are_cut_off() -> bool:
+    """Whether tasks wait at the broker and no worker listens to it.
+
+    When daemon *and* broker were killed with SIGKILL, workers started with the next daemon may read the address of the
+    dead broker from the file it left behind (aiida-core 2.9.4); they then wait for ever.
+    """
+    from aiida.brokers.zeromq import ZeromqBroker
+    from aiida.manage import get_manager
+
+    broker = get_manager().get_broker()
+    if not isinstance(broker, ZeromqBroker):
+        return False
+    status = broker.probe_service_status()
+    return bool(status.get("pending_tasks")) and status.get("task_subscribers") == 0
+
+
 def shell_lines(profile: str, commands: list[str]) -> list[str]:
     """Lines to paste into a new shell: where things are, then `verdi` and `argonaut` commands."""
     exports = [f"export PATH={Path(sys.executable).parent}:$PATH"]

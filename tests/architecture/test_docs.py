@@ -1,0 +1,139 @@
+"""Tables of the documentation against the code: exit codes, reasons of losses, keys of a campaign file."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from aiida.engine import CalcJob, WorkChain
+from aiida.plugins.entry_point import get_entry_points
+
+from aiida_argonaut.dft_inputs.elements import STRINGENCIES
+from aiida_argonaut.dft_inputs.protocol import Protocol, load_protocol
+from aiida_argonaut.mlip import labelling
+from aiida_argonaut.mlip.exploration_settings import ExplorationSettings
+from aiida_argonaut.mlip.generate.packing import PackingSettings
+from aiida_argonaut.mlip.select import SelectionSettings
+from aiida_argonaut.mlip.train_settings import TrainSettings
+from aiida_argonaut.workflows import config, pw_results
+
+DOCS = Path(__file__).parents[2] / "docs"
+SECTIONS = {
+    "Top level": [config.CampaignConfig],
+    "generate": [config.GenerateConfig],
+    "Recipes: `source: packing`": [PackingSettings],
+    "label": [config.LabelConfig],
+    "train": [config.TrainConfig, TrainSettings],
+    "explore": [config.ExploreConfig, ExplorationSettings],
+    "select": [config.SelectConfig, SelectionSettings],
+    "stop": [config.StopConfig],
+    "stages": [config.StageConfig],
+}
+"""Section of docs/campaign.md -> the dataclasses whose keys it explains."""
+
+
+def tables(name: str) -> dict[str, list[list[str]]]:
+    """Heading -> rows of cells of all tables below it, without their heads."""
+    found: dict[str, list[list[str]]] = {}
+    heading = ""
+    for line in (DOCS / name).read_text().splitlines():
+        if line.startswith("#"):
+            heading = line.lstrip("# ")
+        elif line.startswith("|") and not line.startswith("|---"):
+            found.setdefault(heading, []).append([cell.strip() for cell in line.strip("|").split(" | ")])
+    return {
+        heading: [row for row in rows if row[0] not in ("code", "key", "reason")] for heading, rows in found.items()
+    }
+
+
+def declared_exit_codes() -> dict[str, set[tuple[int, str]]]:
+    """Process class -> its exit codes beyond those of AiiDA."""
+    declared = {}
+    for group, base in (("aiida.workflows", WorkChain), ("aiida.calculations", CalcJob)):
+        for point in get_entry_points(group):
+            process = point.load() if point.name.startswith("argonaut.") else None
+            if inspect.isclass(process):
+                declared[process.__name__] = codes(process) - codes(base)
+    return declared
+
+
+def codes(process: Any) -> set[tuple[int, str]]:
+    return {(code.status, label) for label, code in process.spec().exit_codes.items()}
+
+
+def test_the_exit_codes_are_documented() -> None:
+    documented = {
+        name: {(int(row[0]), row[1]) for row in rows}
+        for heading, rows in tables("exit_codes.md").items()
+        for name in heading.split(", ")
+        if name.endswith(("WorkChain", "Calculation"))
+    }
+    assert documented == declared_exit_codes()
+
+
+def test_the_exit_codes_of_aiida_are_documented() -> None:
+    documented = {(int(row[0]), row[1]) for row in tables("exit_codes.md")["AiiDA's own"]}
+    assert documented == codes(CalcJob)
+
+
+def test_no_exit_code_says_less_than_a_sentence() -> None:
+    rows = [row for name, rows in tables("exit_codes.md").items() if name != "Commands" for row in rows]
+    assert all(len(row) in (3, 4) and len(row[-2]) > 10 and row[-1] for row in rows)
+
+
+def test_the_reasons_of_losses_are_documented() -> None:
+    documented = {row[0].strip("`") for row in tables("exit_codes.md")["Reasons of lost labels"]}
+    tree = ast.parse(inspect.getsource(pw_results))
+    raised = {
+        node.args[0].value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "LabelLost"
+        and isinstance(node.args[0], ast.Constant)
+    }  # fmt: skip
+    reasons = raised | set(pw_results.REASONS.values()) | set(pw_results.REFUSALS) | set(labelling.LOSSES)
+    assert documented == reasons | {"pw_exit_<status>"}
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_key_of_a_campaign_file_is_explained_with_its_default(section: str) -> None:
+    rows = tables("campaign.md")[section]
+    documented = [(row[0].strip("`"), default_of(row[1])) for row in rows]
+    declared = [(f.name, default_in(f)) for cls in SECTIONS[section] for f in dataclasses.fields(cls)]
+    assert sorted(documented, key=str) == sorted(declared, key=str)
+    assert all(len(row) == 3 and len(row[2]) > 2 for row in rows)
+
+
+def test_every_value_of_a_protocol_is_explained_as_it_is_shipped() -> None:
+    rows = tables("campaign.md")["Protocols of pw.x: `overrides`"]
+    assert {row[0].strip("`") for row in rows} == {f.name for f in dataclasses.fields(Protocol)} - {"name"}
+    for row in rows:
+        shipped = [getattr(load_protocol(name), row[0].strip("`")) for name in STRINGENCIES]
+        assert [default_of(cell) for cell in row[1:4]] == shipped
+
+
+def test_the_example_in_the_docs_is_a_valid_campaign(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", (DOCS / "campaign.md").read_text(), re.DOTALL)
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "packing.yaml").write_text("source: packing\n")
+    (tmp_path / "campaign.yaml").write_text(example)
+    config.stage_settings(config.load_config(tmp_path / "campaign.yaml"))
+
+
+def default_of(cell: str) -> Any:
+    value = yaml.safe_load(cell)
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def default_in(declared: dataclasses.Field[Any]) -> Any:
+    if declared.default is not dataclasses.MISSING:
+        return list(declared.default) if isinstance(declared.default, tuple) else declared.default
+    return "required" if declared.default_factory is dataclasses.MISSING else {}

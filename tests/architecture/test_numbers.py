@@ -1,0 +1,68 @@
+"""Numbers in the docs are those of the results in benchmarks/, and elements.yaml claims no more than was measured."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from aiida_argonaut.dft_inputs.elements import STRINGENCIES, load_elements
+from aiida_argonaut.dft_inputs.pseudos.recipes import family_label
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+DOCUMENT = (ROOT / "docs" / "dft.md").read_text()
+
+
+@pytest.fixture
+def benchmark_named(monkeypatch: pytest.MonkeyPatch):
+    """Import a benchmark as it is when it runs: with its own folder on the path."""
+
+    def load(name: str) -> ModuleType:
+        monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+        return importlib.import_module(name)
+
+    return load
+
+
+def test_the_table_of_cutoffs_is_what_was_measured(benchmark_named) -> None:
+    module = benchmark_named("dft_cutoffs")
+    assert [line for line in module.table(module.load()) if line not in DOCUMENT] == []
+
+
+def test_the_cutoffs_of_every_element_were_measured_with_its_pseudopotential(benchmark_named) -> None:
+    module = benchmark_named("dft_cutoffs")
+    results = module.load()
+    assert results["family"] == family_label(), "recipes have changed: measure again (benchmarks/dft_cutoffs.py)"
+    assert set(results["elements"]) == set(load_elements())
+    assert all(run["converged"] for runs in results["elements"].values() for run in runs.values())
+
+
+@pytest.mark.parametrize("stringency", STRINGENCIES)
+def test_elements_yaml_keeps_what_its_header_says(stringency: str, benchmark_named) -> None:
+    module = benchmark_named("dft_cutoffs")
+    header = (ROOT / "dft_inputs" / "elements.yaml").read_text()
+    claim = re.search(rf"^#\s+{stringency}\s+([\d.]+) meV/Å and ([\d.]+) GPa", header, re.MULTILINE)
+    assert claim is not None
+    for element, runs in module.load()["elements"].items():
+        force, pressure = module.errors(runs, module.own_cutoffs(element)[stringency])
+        assert force <= float(claim[1]), element
+        assert abs(pressure) <= float(claim[2]), element
+
+
+def test_the_tables_of_random_cells_are_what_was_measured(benchmark_named) -> None:
+    module = benchmark_named("dft_random_cells")
+    commands = re.findall(
+        r"python benchmarks/dft_random_cells.py (\S+) -n (\d+) --seed (\d+) --spacings (\S+)", DOCUMENT
+    )
+    assert commands
+    for recipe, number, seed, spacings in commands:
+        path = RESULTS / f"dft_random_cells-{Path(recipe).stem}-{seed}-fast.json"
+        found = json.loads(path.read_text())
+        assert found["family"] == family_label()
+        lines = module.table(found["cells"], spacings.split(","), int(number))
+        assert [line for line in lines if line not in DOCUMENT] == []
