@@ -6,7 +6,7 @@ different machines, still make one committee.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -57,13 +57,14 @@ def make_plan(
     preset: str,
     settings: TrainSettings,
     reference_energies: Mapping[int, float] | None,
+    elements: Collection[int],
     device: torch.device | str,
 ) -> Plan:
     """Fit what is fitted without a network and prepare the samples; raises TrainingError for unusable data."""
     if len(dataset) == 0:
         raise TrainingError("the dataset has no frames")
     chosen = get_architecture(architecture)
-    baseline = fit_baseline(dataset.frames, reference_energies)
+    baseline = fit_baseline(dataset.frames, reference_energies, elements)
     config = _fitted_config(chosen.preset(preset), dataset.frames)
     parts = dataset.split(settings.validation_fraction, settings.split_seed)
     train, validation = [prepare(part.frames, baseline, config.cutoff, torch.float32, device) for part in parts]
@@ -89,8 +90,13 @@ def _joined(samples: Sequence[Sample], batch_bonds: int) -> list[Sample]:
     return [join_samples([samples[i] for i in chunk]) for chunk in batches(samples, order, len(order), batch_bonds)]
 
 
-def fit_baseline(frames: Sequence[LabelledFrame], reference_energies: Mapping[int, float] | None) -> Baseline:
+def fit_baseline(
+    frames: Sequence[LabelledFrame], reference_energies: Mapping[int, float] | None, elements: Collection[int] = ()
+) -> Baseline:
     """Reference energies (given in eV per atomic number, else least squares) and scale for these frames.
+
+    Of `elements` those that are in no frame get the mean of the fitted energies: a model that shall meet them in
+    exploration has to have some number, and the first labels with them will correct it.
 
     The scale is the mean over frames of the root mean square force that the repulsion leaves over, so one frame of
     colliding atoms does not set it. Raises FrameError if a given table lacks an element of the frames.
@@ -99,6 +105,8 @@ def fit_baseline(frames: Sequence[LabelledFrame], reference_energies: Mapping[in
     ground = [baseline_part(blank, build_graph([frame.configuration], REPULSION_REACH), False) for frame in frames]
     if reference_energies is None:
         energies = fit_reference_energies(frames, [float(part.energy[0]) for part in ground])
+        mean = float(np.mean([energy for _, energy in energies]))
+        energies = tuple(sorted({**dict.fromkeys(elements, mean), **dict(energies)}.items()))
     else:
         for frame in frames:
             check_elements(frame.configuration.numbers, reference_energies, "the given reference energies")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ def train_committee(
     seed: int = 0,
     n_members: int = 1,
     reference_energies: Mapping[int, float] | None = None,
+    elements: Collection[int] = (),
     budget: float | None = None,
     device: torch.device | str = "cpu",
     checkpoints: Path | None = None,
@@ -59,10 +60,11 @@ def train_committee(
 ) -> Committee:
     """Train members with seeds `seed`, `seed + 1` ... on `dataset`.
 
-    `reference_energies`: atomic number -> eV of the free atom, else least squares; `budget`: wall time in s for all
+    `reference_energies`: atomic number -> eV of the free atom, else least squares; `elements`: atomic numbers that the
+    models shall know even where no frame has them (see `plan.fit_baseline`); `budget`: wall time in s for all
     members together; `checkpoints`: folder for resuming. Raises TrainingError for data that cannot be trained with.
     """
-    plan = make_plan(dataset, architecture, preset, settings or TrainSettings(), reference_energies, device)
+    plan = make_plan(dataset, architecture, preset, settings or TrainSettings(), reference_energies, elements, device)
     members, metrics, records = [], [], []
     for member in range(n_members):
         share = None if budget is None else budget / n_members

@@ -248,6 +248,7 @@ def campaign_builder(path: str | Path) -> Any:
     settings = stage_settings(config, str(path))
     elements = campaign_elements(settings["generate"]["recipe"])
     codes = {stage: load_stage_code(config, stage) for stage in STAGES}
+    settings["train"]["elements"] = elements
     settings["label"], pseudos = label_settings(config.label, elements, codes["label"])
     settings["label"]["options"] = settings["stages"]["label"]["options"]
     builder: Any = CampaignWorkChain.get_builder()

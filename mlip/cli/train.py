@@ -44,6 +44,7 @@ class Duration(click.ParamType):
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help='JSON {"H": -13.6, ...}: eV of free atoms. Without it they are fitted.',
 )
+@click.option("--elements", default="", help="Symbols, H,C,O: known to the model even where DATA has none of them.")
 def train(
     data: tuple[Path, ...],
     output: Path,
@@ -55,6 +56,7 @@ def train(
     budget: float | None,
     device: str,
     reference_energies: Path | None,
+    elements: str,
 ) -> None:
     """Train a potential, or a committee, on labelled frames.
 
@@ -67,6 +69,7 @@ def train(
     """
     import torch
 
+    from ..baseline import reference_energies_from_symbols
     from ..dataset import Dataset, merge
     from ..settings import load_settings
     from ..training import TrainSettings, train_committee
@@ -74,6 +77,9 @@ def train(
 
     settings = load_settings(TrainSettings, config)
     dataset = merge([Dataset.load(path) for path in data])
+    known = [
+        number for number, _ in reference_energies_from_symbols(dict.fromkeys(_symbols(elements), 0.0), "--elements")
+    ]
     energies = None if reference_energies is None else read_reference_energies(reference_energies)
     target = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     checkpoints = output / "checkpoints"
@@ -84,7 +90,7 @@ def train(
             progress.update(member_seed - seed + done, f"member {member_seed - seed}: forces within {error:.0f} meV/Å")
 
         committee = train_committee(
-            dataset, architecture, preset, settings, seed, members, energies, budget, target, checkpoints, report
+            dataset, architecture, preset, settings, seed, members, energies, known, budget, target, checkpoints, report
         )
     committee.save(output)
     shutil.rmtree(checkpoints)
@@ -96,6 +102,10 @@ def train(
             f"energy {best['validation_energy_mae_mev_per_atom']:.1f} meV/atom, "
             f"forces {best['validation_force_mae_mev_per_angstrom']:.0f} meV/Å on validation frames"
         )
+
+
+def _symbols(text: str) -> list[str]:
+    return [symbol for symbol in text.replace(",", " ").split() if symbol]
 
 
 def read_reference_energies(path: Path) -> dict[int, float]:

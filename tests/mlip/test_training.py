@@ -142,7 +142,7 @@ def test_given_reference_energies_are_used():
 
 def test_validation_frames_are_not_trained_on():
     settings = TrainSettings(validation_fraction=0.25)
-    plan = make_plan(argon(16), "teanet", "campaign", settings, None, "cpu")
+    plan = make_plan(argon(16), "teanet", "campaign", settings, None, (), "cpu")
     trained = {float(sample.energy) for sample in plan.train}
     judged = {float(energy) for sample in plan.judged for energy in sample.energy}
     assert len(judged) == 4
@@ -175,3 +175,9 @@ def test_metrics_are_the_textbook_ones():
     assert found["force_mev_per_angstrom"]["rmse"] == pytest.approx(100 / np.sqrt(3))
     assert found["stress_gpa"]["mae"] == pytest.approx(1.602177, rel=1e-5)
     assert found["deviation"]["quantiles_ev_per_angstrom"]["1.0"] == pytest.approx(0.4)
+
+
+def test_elements_without_frames_are_known_at_the_mean_energy() -> None:
+    baseline = fit_baseline(argon(4).frames, None, elements=[1, 18])
+    assert baseline.elements == (1, 18)
+    assert dict(baseline.reference_energies)[1] == pytest.approx(dict(baseline.reference_energies)[18])

@@ -41,6 +41,7 @@ class TrainCalculation(CommandCalculation):
         arguments = ["train", "dataset", "-o", OUTPUT_FOLDER, "--config", "train.yaml"]
         for key in ("architecture", "preset", "members", "seed"):
             arguments += [f"--{key}", str(settings[key])]
+        arguments += ["--elements", ",".join(settings["elements"])]
         if "reference_energies" in self.inputs:
             arguments += ["--reference-energies", "reference_energies.json"]
         return arguments
