@@ -70,7 +70,7 @@ def _errors(runs: dict[int, Any], best: dict[int, Any]) -> str:
         (runs[index], best[index]) for index in runs if best[index]["converged"] and best[index] is not runs[index]
     ]
     if not pairs:
-        return "0 | 0"
+        return "yardstick | yardstick"
     energy = [abs(run["energy"] - true["energy"]) / run["n_atoms"] * 1000 for run, true in pairs]
     forces = np.concatenate([np.ravel(np.array(run["forces"]) - true["forces"]) for run, true in pairs])
     return f"{np.mean(energy):.0f} ({max(energy):.0f}) | {np.sqrt(np.mean(forces**2)):.2f}"

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import ase
 from ase.calculators.calculator import Calculator
 
 from .frames import Configuration, FrameError, LabelledFrame, hash_document
@@ -40,8 +41,8 @@ class Loss:
 
 
 def protocol_of(calculator: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The protocol document of labels by an ASE calculator."""
-    return {"calculator": calculator, "parameters": dict(parameters)}
+    """The protocol document of labels by an ASE calculator: what it was, and which ASE it was part of."""
+    return {"calculator": calculator, "parameters": dict(parameters), "ase": ase.__version__}
 
 
 def protocol_hash_of(protocol: Mapping[str, Any]) -> str:

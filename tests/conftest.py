@@ -39,7 +39,9 @@ def profile():
     from aiida import load_profile
     from aiida.storage.sqlite_temp import SqliteTempBackend
 
-    return load_profile(SqliteTempBackend.create_profile(f"test-{next(COUNTER)}"), allow_switch=True)
+    made = SqliteTempBackend.create_profile(f"test-{next(COUNTER)}")
+    made.is_test_profile = True  # else a work chain looks for its children once in a minute
+    return load_profile(made, allow_switch=True)
 
 
 class Deployment:

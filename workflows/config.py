@@ -23,6 +23,11 @@ NUMERICS = ("aiida-argonaut", "torch", "numpy")
 """Packages whose version may change a result; part of every job's inputs."""
 
 
+FOR_QUANTUMESPRESSO = ("protocol", "spin", "overrides", "family", "pw_version", "max_iterations")
+FOR_ASE = ("calculator", "parameters")
+"""Keys of `label` that belong to one labeller; given to the other they would do nothing."""
+
+
 @dataclass(frozen=True)
 class GenerateConfig:
     """Where configurations come from."""
@@ -68,6 +73,9 @@ class LabelConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "max_jobs", "shard_size", "max_attempts", "max_iterations")
+        for name in FOR_QUANTUMESPRESSO if self.labeller == "ase" else FOR_ASE:
+            if getattr(self, name) != _default(LabelConfig, name):
+                raise SettingsError(f"{name} means nothing to the labeller {self.labeller!r}; leave it out")
         if self.shard_size > 100:
             raise SettingsError(f"shard_size {self.shard_size}: expected at most 100")
 
@@ -280,6 +288,12 @@ def _plain(value: Any, where: str) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise SettingsError(f"{where}: {value} cannot be stored; give a finite number")
     return value
+
+
+def _default(config: type, name: str) -> Any:
+    """Default value of a field."""
+    found = next(f for f in dataclasses.fields(config) if f.name == name)
+    return found.default if found.default_factory is dataclasses.MISSING else found.default_factory()
 
 
 def _positive(settings: Any, *names: str) -> None:

@@ -10,7 +10,6 @@ from aiida.common.exceptions import NotExistent
 
 from ..dft_inputs.protocol import document_hash, protocol_document
 from ..dft_inputs.pseudos.recipes import family_label
-from ..dft_inputs.pseudos.upf import header
 from ..mlip.labelling import protocol_of
 from .config import CampaignConfig, LabelConfig, protocol_request
 from .setup import COMPUTE_CODE, PW_CODE, PW_VERSION, SetupError
@@ -56,7 +55,6 @@ def label_settings(
             "run `argonaut setup` for a local code, or state `label: pw_version:`"
         )
     protocol = protocol_document(request, {symbol: node.md5 for symbol, node in pseudos.items()}, pw_version, cutoffs)
-    headers = [header(node.get_content()) for node in pseudos.values()]
     return {
         **shared,
         "request": dataclasses.asdict(request),
@@ -66,7 +64,8 @@ def label_settings(
         "pw_version": pw_version,
         "protocol": protocol,
         "protocol_hash": document_hash(protocol),
-        "reference": "pseudo_atoms" if all(h.total_energy != 0 for h in headers) else "least_squares",
+        # only of the embedded family it is known that the header's energy is that of pw.x for the atom
+        "reference": "pseudo_atoms" if family.label == family_label() else "least_squares",
     }, pseudos
 
 
@@ -100,12 +99,14 @@ def family_cutoffs(family: Any, elements: list[str], request: Any) -> tuple[floa
 
     The embedded family has a stringency of the protocol's name; of other families the default stringency is taken.
     """
-    stringency = request.stringency if request.stringency in family.get_cutoff_stringencies() else None
+    if request.wavefunction_cutoff and request.density_cutoff:
+        return request.wavefunction_cutoff, request.density_cutoff
     try:
+        stringency = request.stringency if request.stringency in family.get_cutoff_stringencies() else None
         wavefunction, density = family.get_recommended_cutoffs(
             elements=tuple(elements), stringency=stringency, unit="Ry"
         )
-    except ValueError as error:
+    except (ValueError, AttributeError) as error:  # families without cutoffs have no such method
         raise SetupError(
             f"family {family.label!r} recommends no cutoffs ({error}); set them with `aiida-pseudo family cutoffs "
             "set`, or state label: overrides: {wavefunction_cutoff: ..., density_cutoff: ...} in Ry"

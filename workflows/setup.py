@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,9 +119,12 @@ def pw_version(executable: Path) -> str:
 
 def ensure_profile(name: str, say: Callable[[str], None]) -> None:
     """Make the profile, with SQLite and the ZeroMQ broker, if it does not exist."""
-    from aiida.manage.configuration import get_config
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Creating AiiDA configuration folder")
+        from aiida.manage.configuration import get_config
 
-    if name in get_config(create=True).profile_names:
+        known = get_config(create=True).profile_names
+    if name in known:
         say(f"profile {name} exists")
         return
     verdi = Path(sys.executable).with_name("verdi")

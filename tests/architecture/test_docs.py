@@ -14,6 +14,7 @@ import yaml
 from aiida.engine import CalcJob, WorkChain
 from aiida.plugins.entry_point import get_entry_points
 
+from aiida_argonaut.cli import STAGES
 from aiida_argonaut.dft_inputs.elements import STRINGENCIES
 from aiida_argonaut.dft_inputs.protocol import Protocol, load_protocol
 from aiida_argonaut.mlip import labelling
@@ -137,3 +138,21 @@ def default_in(declared: dataclasses.Field[Any]) -> Any:
     if declared.default is not dataclasses.MISSING:
         return list(declared.default) if isinstance(declared.default, tuple) else declared.default
     return "required" if declared.default_factory is dataclasses.MISSING else {}
+
+
+def test_every_command_that_a_text_names_exists() -> None:
+    root = DOCS.parent
+    pattern = re.compile(r"(?:`|^\s*|bin/)argonaut ([a-z][a-z-]*)", re.MULTILINE)
+    texts = [root / "README.md", root / "CONTRIBUTING.md", *DOCS.glob("*.md")]
+    named = {command for path in texts for command in pattern.findall(path.read_text())}
+    assert len(named) > 8
+    assert named <= {name for commands in STAGES.values() for name in commands}
+
+
+def test_every_file_that_a_text_names_exists() -> None:
+    root = DOCS.parent
+    pattern = re.compile(r"`((?:mlip|dft_inputs|workflows|provenance_db|docs|tests|benchmarks|examples)/[\w./-]+)`")
+    texts = [root / "README.md", root / "CONTRIBUTING.md", root / "CHANGELOG.md", *DOCS.glob("*.md")]
+    named = {path for text in texts for path in pattern.findall(text.read_text())}
+    assert len(named) > 10
+    assert [path for path in sorted(named) if not (root / path).exists()] == []

@@ -66,3 +66,10 @@ def test_the_tables_of_random_cells_are_what_was_measured(benchmark_named) -> No
         assert found["family"] == family_label()
         lines = module.table(found["cells"], spacings.split(","), int(number))
         assert [line for line in lines if line not in DOCUMENT] == []
+
+
+def test_the_table_of_atoms_is_what_was_measured() -> None:
+    rows = [line.split() for line in (RESULTS / "pseudos_check.txt").read_text().splitlines()[1:]]
+    assert rows
+    told = [f"| {element} | {header} | {pw} | {float(off):+.1f} |" for element, header, pw, off in rows]
+    assert [line for line in told if line not in DOCUMENT] == []

@@ -16,8 +16,6 @@ FOLDERS = ("mlip", "dft_inputs", "workflows", "provenance_db")
 SHIPPED = {".py", ".yaml", ".json", ".typed"}
 COPIED = ("pyproject.toml", "README.md", "LICENSE", "NOTICE", "MANIFEST.in", "CHANGELOG.md")
 
-pytestmark = pytest.mark.slow
-
 
 def expected() -> set[str]:
     """Paths below the import name of all files that belong into the package."""

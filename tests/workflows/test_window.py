@@ -3,13 +3,16 @@
 The children run in this process, step by step in turns, so that what ran beside what can be written down.
 """
 
+import asyncio
+
+import greenback
 import pytest
 from aiida import orm
 from aiida.engine import WorkChain, run_get_node, while_
 
 from aiida_argonaut.workflows.window import WindowWorkChain
 
-pytestmark = [pytest.mark.usefixtures("profile"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.usefixtures("profile"), pytest.mark.timeout(60)]
 
 EVENTS = []
 """pk of a child at each of its steps, in the order in which things happened."""
@@ -23,16 +26,19 @@ class Child(WorkChain):
         super().define(spec)
         spec.input("steps", valid_type=orm.Int)
         spec.input("fails", valid_type=orm.Bool, required=False)
-        spec.outline(while_(cls.remain)(cls.step), cls.end)
+        spec.outline(cls.begin, while_(cls.remain)(cls.work), cls.end)
         spec.exit_code(400, "ERROR_ASKED_FOR", message="as asked")
 
-    def remain(self):
-        self.ctx.done = self.ctx.get("done", 0)
-        return self.ctx.done < self.inputs.steps.value
+    def begin(self):
+        self.ctx.steps_done = 0
 
-    def step(self):
-        self.ctx.done += 1
+    def remain(self):
+        return self.ctx.steps_done < self.inputs.steps.value
+
+    def work(self):
+        self.ctx.steps_done += 1
         EVENTS.append(self.node.pk)
+        greenback.await_(asyncio.sleep(0.02))  # lets the others work, as waiting for a job does
 
     def end(self):
         return self.exit_codes.ERROR_ASKED_FOR if "fails" in self.inputs else None
@@ -95,7 +101,7 @@ def test_children_run_side_by_side():
 
 
 def test_a_slow_child_does_not_hold_up_the_others():
-    children, events = run([200, 2, 2, 2, 2], 2)
+    children, events = run([150, 2, 2, 2, 2], 2)
     slow = min(children)
     assert events[-1] == slow, "the window waited for its slowest child before it was refilled"
     assert set(events) == set(children)
