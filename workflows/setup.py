@@ -123,7 +123,8 @@ def ensure_profile(name: str, say: Callable[[str], None]) -> None:
         warnings.filterwarnings("ignore", message="Creating AiiDA configuration folder")
         from aiida.manage.configuration import get_config
 
-        known = get_config(create=True).profile_names
+        config = get_config(create=True)
+        known, default = config.profile_names, config.default_profile_name
     if name in known:
         say(f"profile {name} exists")
         return
@@ -135,6 +136,8 @@ def ensure_profile(name: str, say: Callable[[str], None]) -> None:
     from aiida.manage import configuration
 
     configuration.reset_config()
+    if default is not None:  # presto makes its profile the default one, but which that is belongs to the user
+        configuration.get_config().set_default_profile(default, overwrite=True).store()
     say(f"made profile {name} (SQLite, ZeroMQ broker)")
 
 

@@ -101,7 +101,7 @@ def test_children_run_side_by_side():
 
 
 def test_a_slow_child_does_not_hold_up_the_others():
-    children, events = run([150, 2, 2, 2, 2], 2)
+    children, events = run([80, 2, 2, 2, 2], 2)
     slow = min(children)
     assert events[-1] == slow, "the window waited for its slowest child before it was refilled"
     assert set(events) == set(children)

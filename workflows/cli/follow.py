@@ -30,8 +30,10 @@ def follow(campaign: str, profile: str | None) -> None:
     """
     open_profile(profile)
     from ...provenance_db.queries import load_campaign
+    from .tables import headline
 
     summary = watch(load_campaign(campaign).pk)
+    click.echo(headline(summary))
     if summary["exit_status"] != 0:
         raise SystemExit(1)
 
@@ -53,7 +55,7 @@ def _watch_live(look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
     bars = Progress(TextColumn("{task.description:24}"), BarColumn(40), MofNCompleteColumn(), TimeElapsedColumn())
     tasks = {name: bars.add_task(name, total=1) for name in ("iterations", "stage")}
-    with Live(refresh_per_second=4) as live:
+    with Live(refresh_per_second=4, transient=True) as live:
         while True:
             summary = look()
             for name, (done, total, what) in _progress(summary).items():

@@ -10,12 +10,14 @@ from typing import Any
 
 import click
 
-from ..setup import SetupError
+from ..setup import DEFAULT_PROFILE, SetupError
 
 
 def profile_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `-p/--profile`."""
-    option = click.option("-p", "--profile", help="AiiDA profile; the default one where not given.")
+    option = click.option(
+        "-p", "--profile", help="AiiDA profile; where not given `argonaut`, if there is one, else AiiDA's default."
+    )
     return option(command)
 
 
@@ -33,6 +35,8 @@ def open_profile(name: str | None) -> str:
         raise SetupError(
             f"no AiiDA profile {name!r}; there are: {', '.join(known) or 'none'}. `argonaut setup` makes one"
         )
+    if name is None and DEFAULT_PROFILE in known:
+        name = DEFAULT_PROFILE
     try:
         return str(load_profile(name).name)
     except (ConfigurationError, ProfileConfigurationError) as error:

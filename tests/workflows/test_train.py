@@ -1,0 +1,89 @@
+"""One member that fails does not lose the others; fewer than two survivors is an error that says so.
+
+The training command is a script that leaves a ready-made model, or fails, as the member's seed says.
+"""
+
+import json
+import stat
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.timeout(300)
+
+COMMAND = """#!/bin/bash
+# a member with seed 13 always fails, one with seed 17 only the first time
+seed=$(echo "$*" | sed 's/.*--seed \\([0-9]*\\).*/\\1/')
+if [ "$seed" = 13 ] || { [ "$seed" = 17 ] && [ ! -e FOLDER/tried ]; }; then
+    touch FOLDER/tried; echo "TrainingError: the loss of seed $seed is not finite" >&2; exit 1
+fi
+mkdir -p output && cp FOLDER/model/* output/
+"""
+
+
+@pytest.fixture
+def train(profile, tmp_path, configurations):
+    """Train a committee of members with these seeds; returns the finished work chain."""
+    from aiida import orm
+    from aiida.engine import run_get_node
+    from safetensors.numpy import save_file
+
+    from aiida_argonaut.mlip.dataset import Dataset
+    from aiida_argonaut.mlip.frames import LabelledFrame
+    from aiida_argonaut.workflows.config import default_options
+    from aiida_argonaut.workflows.data import DatasetData
+    from aiida_argonaut.workflows.train import TrainWorkChain
+
+    model = tmp_path / "model"
+    model.mkdir()
+    save_file({"member.0/weight": np.ones(3, dtype=np.float32)}, model / "model.safetensors")
+    config = {"architecture": "teanet", "preset": "campaign", "elements": [1, 3], "n_members": 1}
+    for name, document in (("config.json", config), ("card.json", {}), ("metrics.jsonl", {"step": 1})):
+        (model / name).write_text(json.dumps(document) + "\n")
+    script = tmp_path / "argonaut"
+    script.write_text(COMMAND.replace("FOLDER", str(tmp_path)))
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    computer = orm.Computer(
+        label="localhost", hostname="localhost", transport_type="core.local", scheduler_type="core.direct",
+        workdir=str(tmp_path / "work"),
+    ).store()  # fmt: skip
+    computer.configure(safe_interval=0)
+    computer.set_minimum_job_poll_interval(0)
+    code = orm.InstalledCode(label="argonaut", computer=computer, filepath_executable=str(script)).store()
+    frames = [LabelledFrame(c, -1.0, np.zeros((2, 3)), None, "p") for c in configurations]
+    (tmp_path / "data").mkdir()
+    dataset = DatasetData.from_dataset(Dataset.from_frames(frames), tmp_path / "data").store()
+    settings = {"train": {"max_jobs": 2}, "stages": {"train": {"options": default_options()}}}
+
+    def trained(*seeds):
+        member = {"architecture": "teanet", "preset": "campaign", "members": 1, "elements": ["H", "Li"], "config": {}}
+        members = {f"member_{k:02d}": orm.Dict({**member, "seed": seed}) for k, seed in enumerate(seeds)}
+        return run_get_node(TrainWorkChain, code=code, dataset=dataset, settings=orm.Dict(settings), members=members)[1]
+
+    return trained
+
+
+def test_one_lost_member_does_not_lose_the_others(train):
+    node = train(1, 13, 2)
+    assert node.is_finished_ok
+    assert node.outputs.committee.n_members == 2
+    labels = sorted(link.link_label for link in node.base.links.get_outgoing().all() if link.node in node.called)
+    assert labels == ["CALL", "member_00", "member_01", "member_01_attempt_2", "member_02"]
+
+
+def test_a_member_gets_a_second_chance(train):
+    node = train(1, 17)
+    assert node.is_finished_ok
+    assert node.outputs.committee.n_members == 2
+    spoiled = node.base.links.get_outgoing().get_node_by_label("member_01")
+    assert spoiled.exit_status == 300
+    assert not spoiled.base.caching.is_valid_cache
+
+
+def test_fewer_than_two_survivors_is_an_error_that_says_so(train):
+    node = train(1, 13)
+    assert node.exit_status == 431
+    assert "1 of 2 members survived training" in node.exit_message
+    assert "a committee needs at least two" in node.exit_message
+    assert "the loss of seed 13 is not finite" in node.exit_message
+    assert "committee" not in node.outputs
