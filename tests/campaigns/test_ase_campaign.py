@@ -24,6 +24,16 @@ CAMPAIGN = {
 }
 
 
+BAR_FROM_CACHE = """
+import sys
+from aiida import load_profile, orm
+from aiida_argonaut.provenance_db.queries import descendants
+load_profile()
+for node in descendants(orm.load_node(int(sys.argv[1]))):
+    node.base.caching.is_valid_cache = False
+"""
+
+
 @pytest.fixture(scope="module")
 def campaign_file(deployment):
     path = deployment.folder / "lennard-jones.yaml"
@@ -40,11 +50,8 @@ def first(deployment, campaign_file):
 @pytest.fixture(scope="module")
 def second(deployment, campaign_file, first):
     """pk of the same campaign, run again with nothing taken from the cache."""
-    deployment.run("verdi", "config", "unset", "caching.enabled_for")
-    try:
-        return deployment.finish(campaign_file)
-    finally:
-        deployment.run("argonaut", "setup")
+    deployment.run("python", "-c", BAR_FROM_CACHE, first)
+    return deployment.finish(campaign_file)
 
 
 def facts(pk):
@@ -76,7 +83,7 @@ def test_status_adds_up(deployment, first):
         total += labels["ok"]
         assert iteration["dataset"]["n_frames"] == total
         assert iteration["committee"]["n_members"] == 2
-        assert iteration["members_trained"] == {"ok": 2}
+        assert iteration["members_trained"] == {"ok": 2, "waiting": 0}
         assert iteration["errors"]["n_frames"] == labels["ok"]
         assert iteration["errors"]["after"]["forces_rmse_meV_per_A"] > 0
         stages = {stage: seconds for stage, seconds in iteration["seconds"].items() if stage != "total"}
@@ -96,7 +103,7 @@ def test_status_adds_up(deployment, first):
 def test_the_table_tells_the_same(deployment, first):
     table = deployment.run("argonaut", "status", first).stdout
     assert "finished well" in table
-    assert "seed set" in table
+    assert max(len(line) for line in table.splitlines() if "│" in line or "┃" in line) <= 80
     assert "verdicts:" in table
     assert "times:" in table
 
@@ -150,6 +157,9 @@ def test_the_committee_is_an_ase_calculator(record, first, tmp_path):
 
 
 def test_the_same_file_gives_the_same_campaign(record, first, second):
+    from aiida_argonaut.provenance_db.queries import descendants, load_campaign
+
+    assert not any(node.base.caching.is_created_from_cache for node in descendants(load_campaign(second)))
     one, other = facts(first), facts(second)
     for number, name in itertools.product(range(2), ("configurations", "labels", "dataset")):
         assert one[number][name] == other[number][name], f"iteration {number}: {name} differ"
@@ -176,8 +186,9 @@ def test_a_planted_orphan_turns_the_audit_red(deployment, record, second):
     planted.set_process_label("PlantedWorkChain")
     orphan = orm.Int(3).store()
     planted.base.links.add_incoming(orphan, LinkType.INPUT_WORK, "threshold")
-    planted.base.links.add_incoming(label, LinkType.CALL_WORK, "planted")
     planted.store()
+    # below AiiDA's rules, which do not let a process that has ended call another
+    planted.backend_entity.add_incoming(label.backend_entity, LinkType.CALL_WORK, "planted")
     said = deployment.run("argonaut", "audit", second, exit_code=1).stdout
     assert f"Int<{orphan.pk}>" in said
     assert "threshold" in said

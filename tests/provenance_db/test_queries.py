@@ -1,0 +1,135 @@
+"""The summary of a campaign is read from the record alone, at any moment of its life."""
+
+import pytest
+
+
+@pytest.fixture
+def process(profile):
+    """Make a process node with a label, a state, a caller and inputs."""
+    from aiida import orm
+    from aiida.common.links import LinkType
+
+    def made(label, caller=None, link="", state="finished", status=0, inputs=None):
+        node = orm.WorkChainNode()
+        node.set_process_label(label)
+        node.set_process_state(state)
+        if state == "finished":
+            node.set_exit_status(status)
+        for port, data in (inputs or {}).items():
+            node.base.links.add_incoming(data, LinkType.INPUT_WORK, port)
+        if caller is not None:
+            node.base.links.add_incoming(caller, LinkType.CALL_WORK, link)
+        return node.store()
+
+    return made
+
+
+@pytest.fixture
+def campaign(process):
+    from aiida import orm
+
+    settings, seed = orm.Dict({"stop": {"iterations": 2}}).store(), orm.Int(7).store()
+    return process("CampaignWorkChain", state="running", inputs={"settings": settings, "seed": seed})
+
+
+def test_a_campaign_that_has_just_begun(campaign):
+    from aiida_argonaut.provenance_db.queries import campaign_summary
+
+    summary = campaign_summary(campaign)
+    assert (summary["state"], summary["exit_status"], summary["seed"]) == ("running", None, 7)
+    assert summary["iterations_planned"] == 3
+    assert summary["iterations"] == []
+    assert summary["seconds"] >= 0
+
+
+def test_iterations_are_in_order_and_children_are_the_oldest_of_their_name(campaign, process):
+    from aiida_argonaut.provenance_db.queries import campaign_summary, iterations
+
+    second = process("IterationWorkChain", campaign, "iteration_01", state="running")
+    first = process("IterationWorkChain", campaign, "iteration_00", status=0)
+    process("IterationWorkChain", campaign, "iteration_01", state="running")
+    assert [node.pk for node in iterations(campaign)] == [first.pk, second.pk]
+    assert [iteration["stage"] for iteration in campaign_summary(campaign)["iterations"]] == ["done", "plan"]
+
+
+def test_labels_are_counted_while_they_run(campaign, process, configurations, tmp_path):
+    from aiida_argonaut.provenance_db.queries import iteration_summary
+    from aiida_argonaut.workflows.data import ConfigurationsData
+
+    candidates = ConfigurationsData.from_configurations(configurations, tmp_path).store()
+    iteration = process("IterationWorkChain", campaign, "iteration_00", state="waiting")
+    label = process("LabelWorkChain", iteration, "label", state="waiting", inputs={"configurations": candidates})
+    shard = process("LabelPwWorkChain", label, "shard", state="waiting")
+    process("PwBaseWorkChain", shard, "label_000", status=0)
+    process("PwBaseWorkChain", shard, "label_001", status=400)
+    process("PwBaseWorkChain", shard, "label_002", state="running")
+    summary = iteration_summary(iteration)
+    assert summary["stage"] == "label"
+    assert summary["labels"] == {"submitted": 4, "ended": 2, "in_flight": 1}
+    assert set(summary["seconds"]) == {"total", "label"}
+
+
+def test_losses_are_told_with_their_reasons(campaign, process, configurations, tmp_path):
+    from aiida import orm
+    from aiida.common.links import LinkType
+
+    from aiida_argonaut.provenance_db.queries import label_summary
+    from aiida_argonaut.workflows.data import ConfigurationsData
+
+    candidates = ConfigurationsData.from_configurations(configurations, tmp_path).store()
+    label = process("LabelWorkChain", campaign, "label", inputs={"configurations": candidates})
+    lost = [{"reason": reason} for reason in ("scf_not_converged", "force_cap", "scf_not_converged")]
+    losses = orm.Dict({"submitted": 4, "ok": 1, "lost": lost}).store()
+    losses.base.links.add_incoming(label, LinkType.RETURN, "losses")
+    summary = label_summary(label)
+    assert summary["reasons"] == {"scf_not_converged": 2, "force_cap": 1}
+    assert summary["submitted"] == summary["ok"] + len(summary["lost"])
+
+
+def test_a_member_counts_by_its_last_attempt(campaign, process):
+    from aiida import orm
+
+    from aiida_argonaut.provenance_db.queries import member_summary
+
+    members = {f"members__member_{k:02d}": orm.Dict({"seed": k}).store() for k in range(4)}
+    train = process("TrainWorkChain", campaign, "train", state="waiting", inputs=members)
+    process("TrainCalculation", train, "member_00", status=0)
+    process("TrainCalculation", train, "member_01", status=300)
+    process("TrainCalculation", train, "member_01_attempt_2", status=0)
+    process("TrainCalculation", train, "member_02", status=300)
+    process("TrainCalculation", train, "member_02_attempt_2", state="running")
+    counted = member_summary(train)
+    assert counted["ok"] == 2
+    assert counted["running"] == 1
+    assert counted["waiting"] == 1
+    assert "lost" not in counted
+
+
+def test_descendants_are_all_of_them_once(campaign, process):
+    from aiida_argonaut.provenance_db.queries import descendants
+
+    iteration = process("IterationWorkChain", campaign, "iteration_00")
+    others = [process("LabelWorkChain", iteration, "label"), process("TrainWorkChain", iteration, "train")]
+    stranger = process("CampaignWorkChain")
+    found = [node.pk for node in descendants(campaign)]
+    assert sorted(found) == sorted([campaign.pk, iteration.pk, *(node.pk for node in others)])
+    assert stranger.pk not in found
+
+
+@pytest.mark.parametrize("identifier", ["0", "999", "nonsense", "", "-1", "1.5"])
+def test_what_is_no_node_is_refused(identifier, campaign):
+    from aiida_argonaut.provenance_db.queries import NotACampaign, load_campaign
+
+    with pytest.raises(NotACampaign, match="no such node"):
+        load_campaign(identifier)
+
+
+def test_a_campaign_is_found_by_pk_and_uuid_and_other_nodes_are_named(campaign, process):
+    from aiida_argonaut.provenance_db.queries import NotACampaign, load_campaign
+
+    assert load_campaign(campaign.pk).pk == load_campaign(str(campaign.pk)).pk == load_campaign(campaign.uuid).pk
+    iteration = process("IterationWorkChain", campaign, "iteration_00")
+    with pytest.raises(NotACampaign, match="is a IterationWorkChain"):
+        load_campaign(iteration.pk)
+    with pytest.raises(NotACampaign, match="is a Dict"):
+        load_campaign(campaign.inputs.settings.pk)
