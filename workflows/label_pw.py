@@ -14,16 +14,16 @@ from aiida import orm
 from aiida.engine import while_
 from aiida.plugins import CalculationFactory, WorkflowFactory
 
+from .attempts import AttemptsWorkChain
 from .data import ConfigurationsData, DatasetData
 from .functions import collect_pw, prepare_pw
 from .pw_failures import bar_from_cache, infrastructure_failure, last_calculation
-from .window import WindowWorkChain
 
 PwBaseWorkChain = WorkflowFactory("quantumespresso.pw.base")
 PwCalculation = CalculationFactory("quantumespresso.pw")
 
 
-class LabelPwWorkChain(WindowWorkChain):
+class LabelPwWorkChain(AttemptsWorkChain):
     """Labels a shard of configurations with Quantum ESPRESSO."""
 
     @classmethod
@@ -34,7 +34,7 @@ class LabelPwWorkChain(WindowWorkChain):
         spec.input("settings", valid_type=orm.Dict, help="Protocol, pw.x parameters, jobs in flight, attempts.")
         spec.input("code", valid_type=orm.AbstractCode, help="pw.x")
         spec.input_namespace("pseudos", dynamic=True, valid_type=orm.Data, help="Pseudopotentials by element.")
-        spec.outline(cls.prepare, while_(cls.labels_remain)(cls.label), cls.collect)
+        spec.outline(cls.prepare, while_(cls.undecided)(cls.label), cls.collect)
         spec.output("labels", valid_type=DatasetData, required=False, help="Absent if every label was lost.")
         spec.output("losses", valid_type=orm.Dict, help="Every lost label with its reason, and the counts.")
 
@@ -42,43 +42,21 @@ class LabelPwWorkChain(WindowWorkChain):
         """Turn configurations into structures, k points and parameters; the costliest come first, to end together."""
         prepared = prepare_pw(self.inputs.configurations, self.inputs.settings)
         self.ctx.prepared = prepared
-        cost = {name: relative_cost(node, prepared["kpoints"][name]) for name, node in prepared["structures"].items()}
-        self.ctx.attempts = dict.fromkeys(sorted(cost, key=lambda name: -cost[name]), 1)
+        structures = prepared.get("structures", {})
+        cost = {name: relative_cost(node, prepared["kpoints"][name]) for name, node in structures.items()}
+        self.begin(sorted(cost, key=lambda name: -cost[name]))
         self.ctx.told = []
-        self.ctx.decided = False
-
-    def labels_remain(self) -> bool:
-        """Whether a label is not decided yet."""
-        return not self.ctx.decided
-
-    def attempt_label(self, name: str) -> str:
-        """Call link label of the current attempt at a configuration."""
-        attempt = self.ctx.attempts[name]
-        return name if attempt == 1 else f"{name}_attempt_{attempt}"
 
     def label(self) -> None:
         """Keep W labels in flight; repeat those that the machine spoiled."""
-        self.try_again()
-        names = {self.attempt_label(name): name for name in self.ctx.attempts}
-        width = self.inputs.settings["max_jobs"]
-        ended = self.fill_window(names, width, lambda label: self.submit_label(names[label]))
-        self.tell(ended)
-        self.ctx.decided = len(ended) == len(names) and not self.try_again()
+        self.tell(self.advance(self.inputs.settings["max_jobs"], self.submit_label))
 
-    def try_again(self) -> bool:
-        """Give labels that failed for no fault of their own another attempt; whether there was one."""
-        children, again = self.children(), False
-        for name, attempt in self.ctx.attempts.items():
-            node = children.get(self.attempt_label(name))
-            if node is None or not node.is_terminated or attempt >= self.inputs.settings["max_attempts"]:
-                continue
-            reason = infrastructure_failure(node)
-            if reason:
-                barred = bar_from_cache(node)
-                self.report(f"{name} <{node.pk}>: {reason}; barred {barred} calculations from the cache, trying again")
-                self.ctx.attempts[name] = attempt + 1
-                again = True
-        return again
+    def worth_another(self, name: str, attempt: int, node: orm.ProcessNode) -> str | None:
+        """What the machine, not chemistry, did to the label; its calculations are barred from the cache."""
+        reason = infrastructure_failure(node)
+        if reason is None or attempt >= self.inputs.settings["max_attempts"]:
+            return None
+        return f"{reason}; {bar_from_cache(node)} calculations barred from the cache"
 
     def submit_label(self, name: str) -> orm.ProcessNode:
         """Start PwBaseWorkChain for one configuration."""
@@ -111,16 +89,15 @@ class LabelPwWorkChain(WindowWorkChain):
 
     def collect(self) -> None:
         """Turn the outputs of all labels into a dataset and an account of losses."""
-        children = self.children()
         results = {}
-        for name in self.ctx.attempts:
-            calculation = last_calculation(children[self.attempt_label(name)])
+        for name, node in self.last_attempts().items():
+            calculation = last_calculation(node)
             for port in ("output_parameters", "output_trajectory", "retrieved"):
                 if calculation is not None and port in calculation.outputs:
                     results[f"{port}_{name}"] = calculation.outputs[port]
         collected = collect_pw(self.inputs.configurations, self.inputs.settings, **results)
-        for port, node in collected.items():
-            self.out(port, node)
+        for port, output in collected.items():
+            self.out(port, output)
         losses = collected["losses"]
         reasons = ", ".join(f"{loss['reason']}: {loss['formula']}" for loss in losses["lost"])
         self.report(

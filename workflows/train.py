@@ -8,16 +8,16 @@ from aiida import orm
 from aiida.engine import ExitCode, while_
 from aiida.plugins import CalculationFactory
 
+from .attempts import AttemptsWorkChain
 from .data import CommitteeData, DatasetData
 from .functions import merge_committee
-from .window import WindowWorkChain
 
 TrainCalculation = CalculationFactory("argonaut.train")
 MINIMUM_MEMBERS = 2
 """Fewer members have no deviation to speak of."""
 
 
-class TrainWorkChain(WindowWorkChain):
+class TrainWorkChain(AttemptsWorkChain):
     """Trains the members of a committee and joins those that survive."""
 
     @classmethod
@@ -31,7 +31,7 @@ class TrainWorkChain(WindowWorkChain):
             "members", dynamic=True, valid_type=orm.Dict, help="Settings with the seed of each member."
         )
         spec.input("reference_energies", valid_type=orm.Dict, required=False)
-        spec.outline(cls.prepare, while_(cls.members_remain)(cls.train), cls.join)
+        spec.outline(cls.prepare, while_(cls.undecided)(cls.train), cls.join)
         spec.output("committee", valid_type=CommitteeData)
         spec.exit_code(
             431, "ERROR_TOO_FEW_MEMBERS",
@@ -40,37 +40,18 @@ class TrainWorkChain(WindowWorkChain):
 
     def prepare(self) -> None:
         """Every member is at its first attempt."""
-        self.ctx.attempts = dict.fromkeys(sorted(self.inputs.members), 1)
-        self.ctx.decided = False
-
-    def members_remain(self) -> bool:
-        """Whether a member is not decided yet."""
-        return not self.ctx.decided
-
-    def attempt_label(self, name: str) -> str:
-        """Call link label of the current attempt at a member."""
-        attempt = self.ctx.attempts[name]
-        return name if attempt == 1 else f"{name}_attempt_{attempt}"
+        self.begin(sorted(self.inputs.members))
 
     def train(self) -> None:
         """Keep the allowed number of jobs running; repeat failed members once."""
-        self.try_again()
-        names = {self.attempt_label(name): name for name in self.ctx.attempts}
-        width = self.inputs.settings["train"]["max_jobs"]
-        ended = self.fill_window(names, width, lambda label: self.submit_member(names[label]))
-        self.ctx.decided = len(ended) == len(names) and not self.try_again()
+        self.advance(self.inputs.settings["train"]["max_jobs"], self.submit_member)
 
-    def try_again(self) -> bool:
-        """Give members whose job failed one more attempt; whether there was one."""
-        children, again = self.children(), False
-        for name, attempt in self.ctx.attempts.items():
-            node = children.get(self.attempt_label(name))
-            if node is not None and node.is_terminated and "committee" not in node.outputs and attempt == 1:
-                self.report(f"{name} <{node.pk}> ended {node.exit_status}: {node.exit_message}; again")
-                node.base.caching.is_valid_cache = False
-                self.ctx.attempts[name] = attempt + 1
-                again = True
-        return again
+    def worth_another(self, name: str, attempt: int, node: orm.ProcessNode) -> str | None:
+        """How the job failed, the first time; the failure is barred from the cache."""
+        if "committee" in node.outputs or attempt > 1:
+            return None
+        node.base.caching.is_valid_cache = False
+        return f"ended {node.exit_status}: {node.exit_message}"
 
     def submit_member(self, name: str) -> orm.ProcessNode:
         """Start the training of one member."""
@@ -86,8 +67,7 @@ class TrainWorkChain(WindowWorkChain):
 
     def join(self) -> ExitCode | None:
         """Join the survivors, or say why there are too few."""
-        children = self.children()
-        ended = {name: children[self.attempt_label(name)] for name in self.ctx.attempts}
+        ended = self.last_attempts()
         survivors = {name: node.outputs.committee for name, node in ended.items() if "committee" in node.outputs}
         for name in sorted(ended.keys() - survivors.keys()):
             self.report(f"{name} <{ended[name].pk}> is lost: {ended[name].exit_message}")

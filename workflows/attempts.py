@@ -1,0 +1,64 @@
+"""Work chains whose children may be tried again: named pieces of work, each with as many attempts as its failures earn.
+
+What earns another attempt is the subclass's to say (`worth_another`); how the attempts are named, counted, kept within
+the window and found again after a crash is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from aiida import orm
+
+from .window import WindowWorkChain
+
+
+class AttemptsWorkChain(WindowWorkChain):
+    """A work chain that gets named pieces of work done, W at a time, some in more than one attempt."""
+
+    def begin(self, names: Iterable[str]) -> None:
+        """Every piece of work, in the order in which to start it, is at its first attempt."""
+        self.ctx.attempts = dict.fromkeys(names, 1)
+        self.ctx.decided = not self.ctx.attempts
+
+    def undecided(self) -> bool:
+        """Whether a piece of work is neither done nor given up."""
+        return not self.ctx.decided
+
+    def worth_another(self, name: str, attempt: int, node: orm.ProcessNode) -> str | None:
+        """Why this ended attempt shall be followed by another one; None if what it left is the result."""
+        raise TypeError(f"{type(self).__name__} does not say what is worth another attempt at {name}")
+
+    def attempt_label(self, name: str) -> str:
+        """Call link label of the current attempt at a piece of work."""
+        attempt = self.ctx.attempts[name]
+        return name if attempt == 1 else f"{name}_attempt_{attempt}"
+
+    def advance(self, width: int, submit: Callable[[str], orm.ProcessNode]) -> dict[str, orm.ProcessNode]:
+        """Keep `width` attempts running, follow those that earned it by another, and wait for the next to end.
+
+        :param submit: starts the current attempt (`attempt_label`) at the piece of work with this name.
+        :returns: the current attempts that have ended, by label.
+        """
+        self._follow_up()
+        names = {self.attempt_label(name): name for name in self.ctx.attempts}
+        ended = self.fill_window(names, width, lambda label: submit(names[label]))
+        self.ctx.decided = len(ended) == len(names) and not self._follow_up()
+        return ended
+
+    def last_attempts(self) -> dict[str, orm.ProcessNode]:
+        """The current, and when all is decided last, attempt at each piece of work."""
+        children = self.children()
+        return {name: children[self.attempt_label(name)] for name in self.ctx.attempts}
+
+    def _follow_up(self) -> bool:
+        """Count another attempt for everything that ended and earned one; whether anything did."""
+        children, again = self.children(), False
+        for name, attempt in self.ctx.attempts.items():
+            node = children.get(self.attempt_label(name))
+            reason = self.worth_another(name, attempt, node) if node is not None and node.is_terminated else None
+            if reason is not None and node is not None:
+                self.report(f"{name} <{node.pk}>: {reason}; trying again")
+                self.ctx.attempts[name] = attempt + 1
+                again = True
+        return again
