@@ -26,7 +26,7 @@ def pytest_configure(config):
     config._argonaut_aiida_path = os.environ["AIIDA_PATH"] = tempfile.mkdtemp(prefix="argonaut-tests-")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     config.addinivalue_line("filterwarnings", "ignore:Creating AiiDA configuration folder")
-    config.addinivalue_line("filterwarnings", "ignore:Object of type <DbNode> not in session")
+    config.addinivalue_line("filterwarnings", "ignore:Object of type <Db")
 
 
 def pytest_unconfigure(config):
