@@ -138,7 +138,7 @@ def state(node: orm.ProcessNode) -> dict[str, Any]:
 
 
 def seconds(node: orm.ProcessNode) -> float:
-    """Wall time from creation to the end, or to now while it runs."""
+    """Wall time from creation to the last change (the end, unless an extra was set later), or to now while it runs."""
     end = node.mtime if node.is_terminated else datetime.now(UTC)
     return round((end - node.ctime).total_seconds(), 1)
 

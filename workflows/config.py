@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from ..dft_inputs.protocol import Protocol, load_protocol
+from ..dft_inputs.protocol import Protocol, ProtocolError, load_protocol
 from ..mlip.generate.recipe import recipe_from_mapping
 from ..mlip.settings import SettingsError, check_keys, read_mapping, settings_from_mapping
 
@@ -179,7 +179,10 @@ def load_config(path: str | Path) -> CampaignConfig:
     config = dataclasses.replace(config, generate=dataclasses.replace(config.generate, recipe=recipe))
     stage_settings(config, str(path))
     if config.label.labeller == "quantumespresso":
-        protocol_request(config.label)
+        try:
+            protocol_request(config.label)
+        except ProtocolError as error:
+            raise SettingsError(f"{path}: label: {error}") from error
     return config
 
 

@@ -19,6 +19,7 @@ from aiida.orm import Data
 from ..mlip.dataset import Dataset
 from ..mlip.frames import (
     Configuration,
+    FrameError,
     hash_document,
     read_atoms,
     read_configurations,
@@ -90,7 +91,10 @@ class ConfigurationsData(FilesData):
     def configurations(self) -> list[Configuration]:
         """The configurations, in order."""
         with self.base.repository.open(FRAMES_FILE, "r") as handle:
-            return read_configurations(handle)
+            try:
+                return read_configurations(handle)
+            except FrameError as error:  # it names a file in the repository's own space, which says nothing to anyone
+                raise FrameError(str(error).replace(handle.name, FRAMES_FILE)) from error
 
     def predicted_frames(self) -> list[PredictedFrame]:
         """The configurations with the committee's predictions, in order."""

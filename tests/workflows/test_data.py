@@ -120,3 +120,13 @@ def test_losses_of_shards_add_up(profile):
         shard_001=orm.Dict({"submitted": 2, "ok": 2, "lost": []}),
     ).get_dict()
     assert merged == {"submitted": 5, "ok": 4, "lost": [loss]}
+
+
+def test_an_unreadable_file_is_named_as_the_user_knows_it(profile, tmp_path):
+    from aiida_argonaut.mlip.frames import FrameError
+    from aiida_argonaut.workflows.data import ConfigurationsData
+
+    empty = tmp_path / "frames.extxyz"
+    empty.write_text("")
+    with pytest.raises(FrameError, match=r"^frames\.extxyz: holds no frames$"):
+        ConfigurationsData.from_file(empty)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from aiida import orm
+from aiida.engine import ExitCode
 
 from ..data import CommitteeData, ConfigurationsData
 from .command import OUTPUT_FOLDER, CommandCalculation, CommandParser, read_json
@@ -24,6 +25,7 @@ class ExploreCalculation(CommandCalculation):
         spec.input("starts", valid_type=ConfigurationsData, help="One trajectory starts from each configuration.")
         spec.output("frames", valid_type=ConfigurationsData, help="Sampled frames with the committee's predictions.")
         spec.output("trajectories", valid_type=orm.Dict, help="How each trajectory went and why it stopped.")
+        spec.exit_code(320, "ERROR_NO_FRAMES", message="No frame was kept; trajectories ended {reasons}.")
 
     def nodes(self) -> dict[str, Any]:
         """Model and starts."""
@@ -42,7 +44,11 @@ class ExploreCalculation(CommandCalculation):
 class ExploreParser(CommandParser):
     """Reads frames and trajectories."""
 
-    def read(self, folder: Path) -> None:
-        """Store both."""
+    def read(self, folder: Path) -> ExitCode | None:
+        """Store both; without a single frame the trajectories say why."""
+        trajectories = read_json(folder / "trajectories.json")
+        self.out("trajectories", orm.Dict(trajectories))
+        if not trajectories["n_frames"]:
+            return self.exit_codes.ERROR_NO_FRAMES.format(reasons=trajectories["reasons"])
         self.out("frames", ConfigurationsData.from_file(folder / "frames.extxyz"))
-        self.out("trajectories", orm.Dict(read_json(folder / "trajectories.json")))
+        return None

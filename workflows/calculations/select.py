@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from aiida import orm
+from aiida.engine import ExitCode
 
 from ..data import ConfigurationsData, DatasetData
 from .command import OUTPUT_FOLDER, CommandCalculation, CommandParser, read_json
@@ -24,6 +25,7 @@ class SelectCalculation(CommandCalculation):
         spec.input("dataset", valid_type=DatasetData, help="What is labelled already: nothing is chosen twice.")
         spec.output("candidates", valid_type=ConfigurationsData, help="Frames to label, with predictions made before.")
         spec.output("selection", valid_type=orm.Dict, help="Counts per verdict, thresholds, members of each arm.")
+        spec.exit_code(320, "ERROR_NO_FRAMES", message="No frame was selected; verdicts on the pool: {counts}.")
 
     def nodes(self) -> dict[str, Any]:
         """Pool and dataset."""
@@ -43,7 +45,11 @@ class SelectCalculation(CommandCalculation):
 class SelectParser(CommandParser):
     """Reads candidates and the account."""
 
-    def read(self, folder: Path) -> None:
-        """Store both."""
+    def read(self, folder: Path) -> ExitCode | None:
+        """Store both; without a single candidate the verdicts say why."""
+        selection = read_json(folder / "selection.json")
+        self.out("selection", orm.Dict(selection))
+        if not selection["reached"]:
+            return self.exit_codes.ERROR_NO_FRAMES.format(counts=selection["counts"])
         self.out("candidates", ConfigurationsData.from_file(folder / "candidates.extxyz"))
-        self.out("selection", orm.Dict(read_json(folder / "selection.json")))
+        return None
