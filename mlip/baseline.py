@@ -18,6 +18,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -79,12 +80,17 @@ class Baseline:
 
 
 def reference_energies_from_symbols(energies: Mapping[str, float], where: str) -> tuple[tuple[int, float], ...]:
-    """{'H': -13.6, ...} (eV) as (atomic number, eV) pairs; raises FrameError for what is not an element H-Ar."""
-    pairs = []
+    """{'H': -13.6, ...} (eV) as (atomic number, eV) pairs.
+
+    Raises FrameError, naming `where` and the key, for what is not an element H-Ar or not a finite number.
+    """
+    pairs: list[tuple[int, float]] = []
     for symbol, energy in energies.items():
         number = atomic_numbers.get(symbol, 0)
         if not 1 <= number <= Z_MAX:
             raise FrameError(f"{where}: '{symbol}' is not an element from H to Ar")
+        if isinstance(energy, bool) or not isinstance(energy, Real) or not np.isfinite(energy):
+            raise FrameError(f"{where}: {symbol}: {energy!r} is not an energy; expected a finite number of eV")
         pairs.append((number, float(energy)))
     return tuple(sorted(pairs))
 

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from ase.calculators.calculator import Calculator, all_changes
 
-from .committee import Committee
+from .committee import Committee, dtype_of
 from .frames import Configuration
+from .graph import device_of
 
 VOIGT = ((0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1))
 
@@ -38,7 +39,7 @@ class CommitteeCalculator(Calculator):
     ) -> None:
         super().__init__(**keywords)
         if isinstance(model, Committee):
-            self.committee = model.to(device, getattr(torch, dtype))
+            self.committee = model.to(device_of(device), dtype_of(dtype))
         else:
             self.committee = Committee.load(model, device, dtype)
 

@@ -16,20 +16,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .baseline import Baseline, check_elements
 from .frames import Configuration
-from .graph import Graph, build_graph, join, split_by_bonds
+from .graph import Graph, build_graph, device_of, join, split_by_bonds
 from .potential import Architecture, Parameters, add, baseline_part, get_architecture, network_part
 from .predictions import Prediction
+from .settings import settings_from_mapping
 
 FORMAT = 1
 """Version of config.json."""
@@ -171,40 +173,77 @@ class Committee:
     ) -> Committee:
         """Read a model folder; `dtype` (torch or 'float32' / 'float64') None keeps the stored one.
 
-        Raises CommitteeError for a folder that is not a model, or one of another format.
+        Raises CommitteeError for a folder that is not a model, a damaged one, or one of another format, and DeviceError
+        for a `device` that `device_of` refuses.
         """
         source = Path(folder)
+        place, kind = device_of(device), None if dtype is None else dtype_of(dtype)
         missing = [name for name in ("config.json", "model.safetensors") if not (source / name).is_file()]
         if missing:
             raise CommitteeError(f"{source}: not a model folder, {' and '.join(missing)} missing")
-        document = json.loads((source / "config.json").read_text())
-        if document.get("format") != FORMAT:
+        try:
+            committee = cls(**_stored(source))
+        except KeyError as error:
             raise CommitteeError(
-                f"{source}: config.json has format {document.get('format')}, this version reads {FORMAT}"
-            )
-        architecture = get_architecture(document["architecture"])
-        config = type(next(iter(architecture.presets.values())))(**document["config"])
-        members = _members(load_file(source / "model.safetensors"), document["n_members"])
-        card = source / "card.json"
-        metrics = source / "metrics.jsonl"
-        committee = cls(
-            architecture,
-            document["preset"],
-            config,
-            Baseline.from_document(document["baseline"]),
-            members,
-            json.loads(card.read_text()) if card.is_file() else {},
-            tuple(json.loads(line) for line in metrics.read_text().splitlines()) if metrics.is_file() else (),
-        )
-        return committee.to(device, getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+                f"{source}: config.json lacks the key {error}; copy or train the model again"
+            ) from error
+        except (ValueError, TypeError, AttributeError, SafetensorError) as error:
+            raise CommitteeError(f"{source}: the model folder cannot be used: {error}") from error
+        return committee.to(place, kind)
+
+
+def dtype_of(dtype: torch.dtype | str) -> torch.dtype:
+    """'float32' or 'float64' as a torch dtype; raises CommitteeError for anything else."""
+    found = {"float32": torch.float32, "float64": torch.float64}.get(str(dtype).removeprefix("torch."))
+    if found is None:
+        raise CommitteeError(f"dtype '{dtype}': expected float32 or float64")
+    return found
+
+
+def _stored(folder: Path) -> dict[str, Any]:
+    """Fields of the committee in a folder; KeyError for a missing key, ValueError or TypeError for other damage."""
+    document = json.loads((folder / "config.json").read_text())
+    if document.get("format") != FORMAT:
+        raise ValueError(f"config.json has format {document.get('format')}, this version reads {FORMAT}")
+    architecture = get_architecture(document["architecture"])
+    kind = type(next(iter(architecture.presets.values())))
+    for hyperparameter in fields(kind):
+        if hyperparameter.name not in document["config"]:  # a default might not be what the weights were trained with
+            raise KeyError(hyperparameter.name)
+    config = settings_from_mapping(kind, document["config"], "config.json: config")
+    members = _members(load_file(folder / "model.safetensors"), document["n_members"])
+    _check_shapes(members, architecture.init(config, torch.Generator().manual_seed(0)))
+    card, metrics = folder / "card.json", folder / "metrics.jsonl"
+    return {
+        "architecture": architecture,
+        "preset": document["preset"],
+        "config": config,
+        "baseline": Baseline.from_document(document["baseline"]),
+        "members": members,
+        "card": json.loads(card.read_text()) if card.is_file() else {},
+        "metrics": tuple(map(json.loads, metrics.read_text().splitlines())) if metrics.is_file() else (),
+    }
 
 
 def _members(tensors: dict[str, Tensor], n_members: int) -> tuple[Parameters, ...]:
-    members: list[Parameters] = [{} for _ in range(n_members)]
+    members: dict[str, Parameters] = {f"member.{k}": {} for k in range(n_members)}
     for key, tensor in tensors.items():
         prefix, _, name = key.partition("/")
-        members[int(prefix.removeprefix("member."))][name] = tensor
-    return tuple(members)
+        if prefix not in members:
+            raise ValueError(f"model.safetensors has a tensor '{key}', config.json {n_members} members")
+        members[prefix][name] = tensor
+    return tuple(members.values())
+
+
+def _check_shapes(members: Sequence[Parameters], like: Parameters) -> None:
+    if not members:
+        raise ValueError("config.json: n_members is 0, expected at least 1")
+    expected = {name: tuple(weight.shape) for name, weight in like.items()}
+    for k, member in enumerate(members):
+        found = {name: tuple(weight.shape) for name, weight in member.items()}
+        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        if wrong:
+            raise ValueError(f"weights of member {k} do not fit the hyperparameters in config.json: {', '.join(wrong)}")
 
 
 def _predictions(graph: Graph, output: CommitteeOutput) -> list[Prediction]:

@@ -153,11 +153,6 @@ def merge(datasets: Sequence[Dataset]) -> Dataset:
     return Dataset.from_frames((frame for dataset in filled for frame in dataset.frames), protocol)
 
 
-def new_elements(dataset: Dataset, known: Iterable[int]) -> tuple[int, ...]:
-    """Atomic numbers in `dataset` that are not in `known`, ascending."""
-    return tuple(sorted(set(dataset.elements) - {int(z) for z in known}))
-
-
 def lineages(frames: Sequence[LabelledFrame]) -> list[list[LabelledFrame]]:
     """Frames grouped with their relatives (union-find over configuration_id and parent), in an order of their own.
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from .committee import Committee
 from .frames import FrameError, LabelledFrame
+from .fresh import mae_rmse, quantiles, rank_correlation
 from .predictions import Prediction
 from .units import GPA
 
@@ -48,9 +48,9 @@ def metrics(predictions: Sequence[Prediction], frames: Sequence[LabelledFrame], 
     found: dict[str, Any] = {
         "n_frames": len(frames),
         "n_atoms": len(force),
-        "energy_mev_per_atom": _errors(energy),
-        "force_mev_per_angstrom": _errors(force),
-        "stress_gpa": _errors(np.array(stress)) if stress else None,
+        "energy_mev_per_atom": mae_rmse(energy),
+        "force_mev_per_angstrom": mae_rmse(force),
+        "stress_gpa": mae_rmse(np.array(stress)) if stress else None,
         "force_per_element": _grouped(force, [chemical_symbols[z] for f in frames for z in f.configuration.numbers]),
         "force_per_source": _grouped(force, [f.configuration.origin.source for f in frames for _ in range(len(f))]),
     }
@@ -60,18 +60,13 @@ def metrics(predictions: Sequence[Prediction], frames: Sequence[LabelledFrame], 
     return found
 
 
-def _errors(difference: NDArray[np.float64]) -> dict[str, float]:
-    return {"mae": float(np.abs(difference).mean()), "rmse": float(np.sqrt((difference**2).mean()))}
-
-
 def _grouped(force: NDArray[np.float64], keys: Sequence[str]) -> dict[str, dict[str, float]]:
     names = np.array(keys)
-    return {name: _errors(force[names == name]) for name in sorted(set(keys))}
+    return {name: mae_rmse(force[names == name]) for name in sorted(set(keys))}
 
 
 def _deviation(deviation: NDArray[np.float64], error: NDArray[np.float64]) -> dict[str, Any]:
-    varies = len(error) > 2 and np.ptp(deviation) > 0 and np.ptp(error) > 0
     return {
-        "quantiles_ev_per_angstrom": {str(q): float(np.quantile(deviation, q)) for q in QUANTILES},
-        "rank_correlation_with_error": float(spearmanr(deviation, error).statistic) if varies else None,
+        "quantiles_ev_per_angstrom": quantiles(deviation, QUANTILES),
+        "rank_correlation_with_error": rank_correlation(deviation, error),
     }

@@ -50,13 +50,13 @@ def errors(labels: Sequence[LabelledFrame], predictions: Mapping[str, Prediction
     pairs = [(label, predictions[label.configuration.configuration_id]) for label in labels]
     energy = np.array([1000 * (p.energy - label.energy) / len(label) for label, p in pairs])
     forces = np.concatenate([1000 * (p.forces - label.forces).ravel() for label, p in pairs])
-    document = {**_mae_rmse("energy", "meV_per_atom", energy), **_mae_rmse("forces", "meV_per_A", forces)}
+    document = {**_named("energy", "meV_per_atom", energy), **_named("forces", "meV_per_A", forces)}
     stresses = [
         (p.stress - label.stress).ravel() / GPA
         for label, p in pairs
         if p.stress is not None and label.stress is not None
     ]
-    return {**document, **(_mae_rmse("stress", "GPa", np.concatenate(stresses)) if stresses else {})}
+    return {**document, **(_named("stress", "GPa", np.concatenate(stresses)) if stresses else {})}
 
 
 def deviation_against_error(labels: Sequence[LabelledFrame], predictions: Mapping[str, Prediction]) -> dict[str, Any]:
@@ -76,9 +76,9 @@ def deviation_against_error(labels: Sequence[LabelledFrame], predictions: Mappin
     }
 
 
-def quantiles(values: NDArray[np.float64]) -> dict[str, float]:
-    """The QUANTILES of `values`, by name such as '0.95'."""
-    return {str(q): float(np.quantile(values, q)) for q in QUANTILES}
+def quantiles(values: NDArray[np.float64], levels: Sequence[float] = QUANTILES) -> dict[str, float]:
+    """The quantiles of `values` at `levels`, by name such as '0.95'."""
+    return {str(q): float(np.quantile(values, q)) for q in levels}
 
 
 def rank_correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float | None:
@@ -88,8 +88,10 @@ def rank_correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> fl
     return float(spearmanr(one, other).statistic)
 
 
-def _mae_rmse(name: str, unit: str, difference: NDArray[np.float64]) -> dict[str, float]:
-    return {
-        f"{name}_mae_{unit}": float(np.abs(difference).mean()),
-        f"{name}_rmse_{unit}": float(np.sqrt((difference**2).mean())),
-    }
+def mae_rmse(difference: NDArray[np.float64]) -> dict[str, float]:
+    """Mean absolute and root mean square of all entries, as {'mae', 'rmse'}."""
+    return {"mae": float(np.abs(difference).mean()), "rmse": float(np.sqrt((difference**2).mean()))}
+
+
+def _named(name: str, unit: str, difference: NDArray[np.float64]) -> dict[str, float]:
+    return {f"{name}_{kind}_{unit}": value for kind, value in mae_rmse(difference).items()}

@@ -9,6 +9,7 @@ Neighbours are found by vesin (BSD-3) in float64; only the bond vectors are then
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,27 @@ from torch import Tensor
 from vesin import NeighborList
 
 from .frames import Configuration, FrameError
+
+
+class DeviceError(ValueError):
+    """A device that does not exist, in general or on this machine."""
+
+
+def device_of(device: torch.device | str) -> torch.device:
+    """'auto' (CUDA where there is any, else the CPU), 'cpu', 'cuda' or 'cuda:N' as a device.
+
+    Raises DeviceError for any other text, and for a CUDA device that this machine lacks.
+    """
+    if isinstance(device, torch.device):
+        return device
+    count = torch.cuda.device_count()
+    text = device if device != "auto" else "cuda" if count else "cpu"
+    match = re.fullmatch(r"cpu|cuda(?::(\d+))?", text)
+    if match is None:
+        raise DeviceError(f"device '{device}': expected auto, cpu, cuda or cuda:N")
+    if text != "cpu" and int(match[1] or 0) >= count:
+        raise DeviceError(f"device '{device}': this machine has {count} CUDA devices; use cpu or auto")
+    return torch.device(text)
 
 
 class Graph(NamedTuple):

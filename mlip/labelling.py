@@ -5,6 +5,7 @@ Every configuration leaves as a labelled frame or as a loss with its reason; one
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +39,11 @@ class Loss:
     """One of LOSSES."""
     message: str
     """What was seen, in one line."""
+
+
+def loss_document(configuration: Configuration, reason: str, message: str) -> dict[str, Any]:
+    """The entry of a lost label in an account of losses."""
+    return dataclasses.asdict(_loss(configuration, reason, message))
 
 
 def protocol_of(calculator: str, parameters: Mapping[str, Any]) -> dict[str, Any]:

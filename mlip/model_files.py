@@ -6,11 +6,13 @@ A model folder holds model.safetensors (tensors named 'member.<k>/<parameter>'),
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 
@@ -21,7 +23,8 @@ class ModelFilesError(ValueError):
 def merge_model_folders(folders: Sequence[str | Path], output: str | Path) -> Path:
     """Write one model folder with the members of all `folders`, numbered in that order, and return it.
 
-    Raises ModelFilesError where architecture, hyperparameters or baseline differ: such members do not share a graph.
+    Raises ModelFilesError where architecture, hyperparameters or baseline differ: such members do not share a graph;
+    and for a folder that is no model folder or a damaged one.
     """
     if not folders:
         raise ModelFilesError("no model folders to merge")
@@ -32,11 +35,9 @@ def merge_model_folders(folders: Sequence[str | Path], output: str | Path) -> Pa
     metrics: list[dict[str, Any]] = []
     offset = 0
     for folder, config in zip(sources, configs, strict=True):
-        tensors.update(
-            {_renumbered(name, offset): value for name, value in load_file(folder / "model.safetensors").items()}
-        )
+        tensors.update({_renumbered(folder, name, offset): value for name, value in _tensors(folder).items()})
         metrics += [{**line, "member": line.get("member", 0) + offset} for line in _lines(folder / "metrics.jsonl")]
-        offset += config["n_members"]
+        offset += _member_count(folder, config)
     target = Path(output)
     target.mkdir(parents=True, exist_ok=True)
     save_file(tensors, target / "model.safetensors")
@@ -76,13 +77,32 @@ def _document(folder: Path, name: str) -> dict[str, Any]:
     return document
 
 
+def _tensors(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
+    try:
+        return load_file(folder / "model.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise ModelFilesError(f"{folder}: model.safetensors is missing or damaged: {error}") from error
+
+
+def _member_count(folder: Path, config: dict[str, Any]) -> int:
+    count = config.get("n_members")
+    if type(count) is not int or count < 1:
+        raise ModelFilesError(f"{folder}: config.json: n_members is {count!r}, expected a positive whole number")
+    return count
+
+
 def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    try:
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelFilesError(f"{path}: not one JSON object per line: {error}") from error
 
 
-def _renumbered(name: str, offset: int) -> str:
-    prefix, _, rest = name.partition("/")
-    return f"member.{int(prefix.removeprefix('member.')) + offset}/{rest}"
+def _renumbered(folder: Path, name: str, offset: int) -> str:
+    match = re.fullmatch(r"member\.(\d+)/(.+)", name)
+    if match is None:
+        raise ModelFilesError(f"{folder}: model.safetensors has a tensor '{name}', expected 'member.<k>/<parameter>'")
+    return f"member.{int(match[1]) + offset}/{match[2]}"
 
 
 def _json(document: dict[str, Any]) -> str:

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from ase.data import chemical_symbols
 
 from .. import __version__
-from .baseline import Baseline, check_elements, fit_reference_energies
+from .baseline import Baseline, fit_reference_energies
 from .dataset import Dataset
 from .frames import LabelledFrame, hash_document
 from .graph import build_graph
@@ -99,7 +100,7 @@ def fit_baseline(
     exploration has to have some number, and the first labels with them will correct it.
 
     The scale is the mean over frames of the root mean square force that the repulsion leaves over, so one frame of
-    colliding atoms does not set it. Raises FrameError if a given table lacks an element of the frames.
+    colliding atoms does not set it. Raises TrainingError if a given table lacks one of `elements` or of the frames.
     """
     blank = Baseline(tuple((z, 0.0) for z in range(1, Z_MAX + 1)))
     ground = [baseline_part(blank, build_graph([frame.configuration], REPULSION_REACH), False) for frame in frames]
@@ -108,12 +109,23 @@ def fit_baseline(
         mean = float(np.mean([energy for _, energy in energies]))
         energies = tuple(sorted({**dict.fromkeys(elements, mean), **dict(energies)}.items()))
     else:
-        for frame in frames:
-            check_elements(frame.configuration.numbers, reference_energies, "the given reference energies")
+        occurring = {int(z) for frame in frames for z in frame.configuration.numbers}
+        _check_given(reference_energies, occurring, "the frames")
+        _check_given(reference_energies, elements, "the elements the model shall know")
         energies = tuple(sorted((int(z), float(energy)) for z, energy in reference_energies.items()))
     rest = [f.forces - part.forces.numpy() for f, part in zip(frames, ground, strict=True)]
     scale = float(np.mean([np.sqrt(np.mean(force**2)) for force in rest]))
     return Baseline(energies, scale=max(scale, SMALLEST_SCALE))
+
+
+def _check_given(reference_energies: Mapping[int, float], elements: Collection[int], whose: str) -> None:
+    lacking = sorted(set(elements) - set(reference_energies))
+    if lacking:
+        names, have = (", ".join(chemical_symbols[z] for z in some) for some in (lacking, sorted(reference_energies)))
+        raise TrainingError(
+            f"the given reference energies lack {names}, of {whose}; they have {have}: add what is missing, "
+            "or give none to have them fitted"
+        )
 
 
 def _fitted_config(config: Any, frames: Sequence[LabelledFrame]) -> Any:

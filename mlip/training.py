@@ -6,8 +6,8 @@ when forces are nearly right. What is kept is an exponential moving average of t
 loss, which always counts energies with their final weight: a few dozen frames are soon learned by heart. A run that is
 stopped by its budget has gone through the whole schedule and leaves a usable model.
 
-If the loss or a weight stops being finite, training goes back to the last good state with half the learning rate, and
-gives up only after several such steps back.
+If the loss, on training or validation frames, stops being finite, training goes back to the last good state with half
+the learning rate, and gives up only after several such steps back.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from .checkpoint import TrainingState
 from .committee import Committee
 from .dataset import Dataset
 from .frames import hash_document
+from .graph import device_of
 from .objective import Sample, Weights, batches, errors, join_samples, loss
 from .plan import Plan, make_plan
 from .potential import Parameters, network_part
@@ -64,6 +65,7 @@ def train_committee(
     models shall know even where no frame has them (see `plan.fit_baseline`); `budget`: wall time in s for all
     members together; `checkpoints`: folder for resuming. Raises TrainingError for data that cannot be trained with.
     """
+    device = device_of(device)
     plan = make_plan(dataset, architecture, preset, settings or TrainSettings(), reference_energies, elements, device)
     members, metrics, records = [], [], []
     for member in range(n_members):
@@ -96,21 +98,27 @@ def _train_member(
     began = saved - state.seconds
     stream = _samples(plan, seed, state)
     while (progress := _progress(state, settings, budget)) < 1:
-        if not _step(plan, state, next(stream), progress):
+        finite = _step(plan, state, next(stream), progress)
+        state.seconds = time.monotonic() - began
+        progress = _progress(state, settings, budget)
+        due = _record_due(state, settings, progress)
+        if not finite or (due and not _record(plan, state, progress)):
             state = _rolled_back(state, good, settings)
             stream = _samples(plan, seed, state)
             continue
-        state.seconds = time.monotonic() - began
-        progress = _progress(state, settings, budget)
-        if not _record_due(state, settings, progress):
+        if not due:
             continue
-        _record(plan, state, progress)
         good = state.copy()
         if report is not None:
             report(seed, progress, state.metrics[-1])
         if path is not None and (progress >= 1 or time.monotonic() - saved > settings.checkpoint_seconds):
             state.save(path, mark)
             saved = time.monotonic()
+    if not math.isfinite(state.best_loss):
+        raise TrainingError(
+            f"seed {seed}: no validation loss was finite before the budget ended, so there are no trained weights; "
+            "look for wrong labels in the data or allow more time"
+        )
     return state
 
 
@@ -207,9 +215,11 @@ def _record_due(state: TrainingState, settings: TrainSettings, progress: float) 
     return progress >= 1 or math.floor(progress * settings.records) > math.floor(last * settings.records)
 
 
-def _record(plan: Plan, state: TrainingState, progress: float) -> None:
-    """Validate the averaged weights, keep them if they are the best so far, and note it down."""
+def _record(plan: Plan, state: TrainingState, progress: float) -> bool:
+    """Validate the averaged weights, keep them if they are the best so far, note it down; False if not finite."""
     measured = _validate(plan, _unflatten(state.average, plan.shapes))
+    if not math.isfinite(measured["loss"]):
+        return False
     if measured["loss"] <= state.best_loss:
         state.best_loss = measured["loss"]
         state.best.copy_(state.average)
@@ -222,6 +232,7 @@ def _record(plan: Plan, state: TrainingState, progress: float) -> None:
         "train_loss": state.train_loss,
     }
     state.metrics.append({**line, **{f"validation_{name}": value for name, value in measured.items()}})
+    return True
 
 
 def _validate(plan: Plan, parameters: Parameters) -> dict[str, float]:

@@ -2,11 +2,12 @@
 
 A node without a creator is allowed only as (a) an input of the campaign itself, or (b) a setting of a DFT job that is
 the protocol's, or the protocol's with a change that the job's work chain has recorded. Structures, labels, datasets,
-models, selections, thresholds and seeds are never allowed.
+models, selections, thresholds and seeds are never allowed. What a work chain returns obeys (a) like what it is given.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ HANDLED_KEYS = frozenset(
     {("SYSTEM", "nbnd"), ("ELECTRONS", "mixing_beta"), ("ELECTRONS", "diagonalization"), ("ELECTRONS", "startingwfc"),
      ("ELECTRONS", "startingpot"), ("ELECTRONS", "electron_maxstep")}
 )  # fmt: skip
-"""Parameters that a process handler may change; the work chain records which handlers acted."""
+"""Parameters that a process handler may change; the work chain records which handlers it considered, and reports."""
 HANDLERS_EXTRA = "considered_handlers"
 
 
@@ -35,24 +36,27 @@ class Orphan:
     kind: str
     used_by: str
     port: str
+    role: str = "input"
+    """'input', or 'output' of a work chain that returned what nothing made."""
 
     def __str__(self) -> str:
-        return f"{self.kind}<{self.pk}>, input '{self.port}' of {self.used_by}, has no creator"
+        return f"{self.kind}<{self.pk}>, {self.role} '{self.port}' of {self.used_by}, has no creator"
 
 
 def find_orphans(campaign: orm.ProcessNode) -> list[Orphan]:
-    """All inputs of the campaign's processes that come from nowhere."""
+    """All inputs and returned outputs of the campaign's processes that come from nowhere."""
     given = {link.node.pk for link in _inputs(campaign)}
     orphans: dict[int, Orphan] = {}
     for process in descendants(campaign):
-        for link in _inputs(process):
+        linked = [("input", link) for link in _inputs(process)] + [("output", link) for link in _returned(process)]
+        for role, link in linked:
             node = link.node
             if node.pk in given or node.creator is not None or node.pk in orphans:
                 continue
-            if process.process_label in DFT_PROCESSES and _is_recorded_setting(process, link.link_label, node):
+            if role == "input" and _is_recorded_setting(process, link.link_label, node):
                 continue
             used_by = f"{process.process_label}<{process.pk}>"
-            orphans[node.pk] = Orphan(node.pk, type(node).__name__, used_by, link.link_label)
+            orphans[node.pk] = Orphan(node.pk, type(node).__name__, used_by, link.link_label, role)
     return list(orphans.values())
 
 
@@ -60,20 +64,33 @@ def _inputs(process: orm.ProcessNode) -> list[Any]:
     return list(process.base.links.get_incoming(link_type=(LinkType.INPUT_CALC, LinkType.INPUT_WORK)).all())
 
 
+def _returned(process: orm.ProcessNode) -> list[Any]:
+    return list(process.base.links.get_outgoing(link_type=LinkType.RETURN).all())
+
+
 def _is_recorded_setting(process: orm.ProcessNode, port: str, node: orm.Data) -> bool:
-    """Whether a creator-less setting is what the protocol says, up to changes that are on record."""
-    if not isinstance(node, SETTING_TYPES):
+    """Whether a DFT job's creator-less setting is what the protocol says, up to changes that are on record."""
+    if process.process_label not in DFT_PROCESSES or not isinstance(node, SETTING_TYPES):
         return False
     if port in ("parameters", "settings") and process.process_label == "PwCalculation" and process.caller is not None:
         asked = {link.link_label: link.node for link in _inputs(process.caller)}.get(f"pw__{port}")
         before = asked.get_dict() if asked is not None else {}
-        allowed = RESTART_KEYS | (HANDLED_KEYS if _handlers_acted(process.caller) else frozenset())
+        allowed = RESTART_KEYS | (HANDLED_KEYS if _handlers_acted(process) else frozenset())
         return _changed_keys(before, node.get_dict()) <= allowed
     return isinstance(node, orm.Bool)
 
 
-def _handlers_acted(work_chain: orm.ProcessNode) -> bool:
-    return any(work_chain.base.extras.get(HANDLERS_EXTRA, []))
+def _handlers_acted(calculation: orm.ProcessNode) -> bool:
+    """Whether a handler has acted on an attempt before this one, so that its parameters may differ.
+
+    AiiDA records all that it considered: per attempt a list of [handler, report], the report null where none acted. An
+    attempt without any was never inspected: a step that a crash repeated has left an empty list, and is no attempt.
+    """
+    (call,) = calculation.base.links.get_incoming(link_type=LinkType.CALL_CALC).all()
+    numbered = re.fullmatch(r"iteration_0*([1-9]\d*)", call.link_label)
+    inspected = [attempt for attempt in call.node.base.extras.get(HANDLERS_EXTRA, []) if attempt]
+    before = inspected[: int(numbered[1]) - 1] if numbered else []
+    return any(report is not None for attempt in before for _, report in attempt)
 
 
 def _changed_keys(before: dict[str, Any], after: dict[str, Any]) -> set[tuple[str, str]]:

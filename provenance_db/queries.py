@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from typing import Any
 from aiida import orm
 from aiida.common.exceptions import NotExistent
 from aiida.common.links import LinkType
+from plumpy.process_states import ProcessState
 
 STAGES = ("generate", "explore", "select", "label", "train", "evaluate")
 """Children of an iteration, by their call link labels, in order."""
@@ -50,8 +52,8 @@ def campaign_summary(campaign: orm.WorkChainNode) -> dict[str, Any]:
 
 def iterations(campaign: orm.WorkChainNode) -> list[orm.WorkChainNode]:
     """The iterations of a campaign, in order."""
-    called = children(campaign)
-    return [called[label] for label in sorted(called) if label.startswith("iteration_")]
+    called = {label: node for label, node in children(campaign).items() if label.startswith("iteration_")}
+    return [called[label] for label in sorted(called, key=lambda label: int(label.removeprefix("iteration_")))]
 
 
 def iteration_summary(node: orm.WorkChainNode) -> dict[str, Any]:
@@ -79,6 +81,8 @@ def iteration_summary(node: orm.WorkChainNode) -> dict[str, Any]:
         summary["members_trained"] = member_summary(called["train"])
     if "errors" in outputs:
         summary["errors"] = outputs["errors"].get_dict()
+    if "generate" in called and "losses" in called["generate"].outputs:
+        summary["generated"] = {key: called["generate"].outputs.losses[key] for key in ("asked", "made")}
     if "explore" in called and "trajectories" in called["explore"].outputs:
         summary["stop_reasons"] = called["explore"].outputs.trajectories.get_dict().get("reasons", {})
     if "select" in called and "selection" in called["select"].outputs:
@@ -100,15 +104,27 @@ def label_summary(label: orm.ProcessNode | None) -> dict[str, Any] | None:
             "lost": losses["lost"],
             "reasons": dict(Counter(loss["reason"] for loss in losses["lost"])),
         }
-    return {"submitted": asked, "ended": _ended_labels(label), "in_flight": _running_labels(label)}
+    ended, in_flight = label_progress(label)
+    return {"submitted": asked, "ended": ended, "in_flight": in_flight}
+
+
+def label_progress(label: orm.ProcessNode) -> tuple[int, int]:
+    """Labels that have ended and that are in flight, each by its newest attempt in the newest attempt of its shard.
+
+    A shard that is one calculation tells nothing before its end: all its labels are in flight until then.
+    """
+    counted: Counter[bool] = Counter()
+    for shard in newest_attempts(label, "shard").values():
+        if isinstance(shard, orm.CalculationNode):
+            counted[shard.is_terminated] += shard.inputs.configurations.base.attributes.get("n_frames")
+        else:
+            counted.update(node.is_terminated for node in newest_attempts(shard, "label").values())
+    return counted[True], counted[False]
 
 
 def member_summary(train: orm.WorkChainNode) -> dict[str, int]:
     """Members by how their last attempt stands: ok, lost, running, waiting."""
-    newest: dict[str, orm.ProcessNode] = {}
-    for label, node in sorted(children(train).items()):
-        if label.startswith("member_"):
-            newest["_".join(label.split("_")[:2])] = node
+    newest = newest_attempts(train, "member")
     counted = Counter("ok" if n.is_finished_ok else "lost" if n.is_terminated else "running" for n in newest.values())
     return {**counted, "waiting": len(train.inputs.members) - len(newest)}
 
@@ -122,10 +138,34 @@ def current_stage(node: orm.WorkChainNode, called: dict[str, orm.ProcessNode]) -
 
 
 def children(node: orm.ProcessNode) -> dict[str, Any]:
-    """Called processes by call link label, the oldest of several."""
+    """Called processes by call link label, the oldest of several; those that never came to life are left out."""
     links = node.base.links.get_outgoing(link_type=(LinkType.CALL_CALC, LinkType.CALL_WORK)).all()
     newest_first = sorted(links, key=lambda link: int(link.node.pk or 0), reverse=True)
-    return {link.link_label: link.node for link in newest_first}
+    return {link.link_label: link.node for link in newest_first if not is_stillborn(link.node)}
+
+
+def is_stillborn(node: orm.ProcessNode) -> bool:
+    """Whether a called process was stored, but its caller died before it could be started: nothing will ever run it.
+
+    AiiDA stores the child (without a state), notes it as 'created', stores its checkpoint, and then sends its task
+    (`Process.on_create`, `Process.on_entered`, `Runner.submit`). A healthy child that waits for a worker is thus
+    'created' with a checkpoint; one without was cut off on the way there. Process functions have no checkpoints and
+    run inside their caller: a missing checkpoint says nothing about them.
+    """
+    if not isinstance(node, orm.WorkChainNode | orm.CalcJobNode):
+        return False
+    return node.process_state in (None, ProcessState.CREATED) and node.checkpoint is None
+
+
+def newest_attempts(node: orm.ProcessNode, kind: str) -> dict[str, Any]:
+    """The newest attempt at each piece of work: of children KIND[_NNN][_attempt_K], that with the largest K by name."""
+    newest: dict[str, tuple[int, Any]] = {}
+    for label, child in children(node).items():
+        parts = re.fullmatch(rf"({kind}(?:_\d+)?)(?:_attempt_(\d+))?", label)
+        if parts is not None:
+            attempt = (int(parts[2] or 1), child)
+            newest[parts[1]] = max(newest.get(parts[1], attempt), attempt, key=lambda one: one[0])
+    return {name: child for name, (_, child) in newest.items()}
 
 
 def state(node: orm.ProcessNode) -> dict[str, Any]:
@@ -152,20 +192,3 @@ def descendants(node: orm.ProcessNode) -> Iterable[orm.ProcessNode]:
 
 def _returned(node: orm.ProcessNode) -> list[Any]:
     return list(node.base.links.get_outgoing(link_type=(LinkType.RETURN, LinkType.CREATE)).all())
-
-
-def _ended_labels(label: orm.ProcessNode) -> int:
-    return sum(1 for node in _pw_labels(label) if node.is_terminated)
-
-
-def _running_labels(label: orm.ProcessNode) -> int:
-    return sum(1 for node in _pw_labels(label) if not node.is_terminated)
-
-
-def _pw_labels(label: orm.ProcessNode) -> list[orm.ProcessNode]:
-    return [
-        node
-        for shard in children(label).values()
-        for name, node in children(shard).items()
-        if name.startswith("label_")
-    ]

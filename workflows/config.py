@@ -57,7 +57,7 @@ class LabelConfig:
     family: str | None = None
     """For quantumespresso: label of an installed aiida-pseudo family; None is the embedded one."""
     pw_version: str | None = None
-    """For quantumespresso: version of pw.x on a remote computer; None asks the code that set-up has looked at."""
+    """For quantumespresso: version of pw.x on a remote computer, in quotes; None takes what set-up has seen."""
     calculator: str = "ase.calculators.lj:LennardJones"
     """For ase: import path of the calculator class."""
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class LabelConfig:
     shard_size: int = 100
     """Configurations per shard, at most 100."""
     max_attempts: int = 3
-    """How often a label is tried that the machine, not chemistry, has spoiled."""
+    """How often a label, or with ase a shard, is tried that the machine, not chemistry, has spoiled."""
     max_iterations: int = 3
     """Runs of pw.x per label within one attempt, each with another remedy."""
 
@@ -245,6 +245,23 @@ def default_options() -> dict[str, Any]:
     }
 
 
+def check_options(options: dict[str, Any], config: CampaignConfig, stage: str, code: Any, where: str) -> None:
+    """Raise SettingsError for scheduler options that AiiDA, or the scheduler of the code's computer, would refuse."""
+    from aiida.plugins import CalculationFactory
+
+    name = {"quantumespresso": "quantumespresso.pw", "ase": "argonaut.label_ase"}[config.label.labeller]
+    process: Any = CalculationFactory(name if stage == "label" else f"argonaut.{stage}")
+    namespace = process.spec().inputs["metadata"]["options"]
+    check_keys(options, namespace, f"{where}: options")
+    problem = namespace.validate({**options, "parser_name": "argonaut", "input_filename": "i", "output_filename": "o"})
+    if problem is not None:
+        raise SettingsError(f"{where}: options: {problem.message} ({problem.port})")
+    try:
+        code.computer.get_scheduler().validate_resources(**options["resources"])
+    except (ValueError, TypeError) as error:
+        raise SettingsError(f"{where}: options: resources: {error}") from error
+
+
 def campaign_builder(path: str | Path) -> Any:
     """Builder of the campaign in a file, ready to submit; needs a loaded profile.
 
@@ -262,6 +279,8 @@ def campaign_builder(path: str | Path) -> Any:
     settings["train"]["elements"] = elements
     settings["label"], pseudos = label_settings(config.label, elements, codes["label"])
     settings["label"]["options"] = settings["stages"]["label"]["options"]
+    for stage in STAGES:
+        check_options(settings["stages"][stage]["options"], config, stage, codes[stage], f"{path}: stages: {stage}")
     builder: Any = CampaignWorkChain.get_builder()
     builder.settings = orm.Dict(_plain(settings, str(path)))
     builder.seed = orm.Int(config.seed)

@@ -11,6 +11,7 @@ from aiida.engine import calcfunction
 
 from ..mlip import dataset as datasets
 from ..mlip.fresh import fresh_errors
+from ..mlip.labelling import loss_document
 from ..mlip.model_files import merge_model_folders
 from ..mlip.starts import choose_starts
 from .data import CommitteeData, ConfigurationsData, DatasetData
@@ -72,6 +73,14 @@ def collect_pw(configurations: ConfigurationsData, settings: orm.Dict, **results
     if frames:
         outputs["labels"] = _stored(datasets.Dataset.from_frames(frames, settings["protocol"]))
     return outputs
+
+
+@calcfunction
+def lose_shard(configurations: ConfigurationsData) -> orm.Dict:
+    """The account of a shard whose labeller left none: every label is lost, and chemistry had no part in it."""
+    message = "the labeller of the whole shard failed in every attempt"
+    lost = [loss_document(c, "infrastructure", message) for c in configurations.configurations()]
+    return orm.Dict({"submitted": len(lost), "ok": 0, "lost": lost})
 
 
 @calcfunction

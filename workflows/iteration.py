@@ -137,6 +137,9 @@ class IterationWorkChain(WindowWorkChain):
                 pk=self.ctx.generated.pk, reason=self.ctx.generated.exit_message
             )
         candidates = self.ctx.generated.outputs.configurations
+        unpacked = self.ctx.generated.outputs.losses["lost"]
+        if unpacked:
+            self.report(f"{len(unpacked)} configurations could not be generated: {unpacked[0]['message']}")
         if "selected" in self.ctx:
             selected = self.ctx.selected
             if not selected.is_finished_ok:

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from aiida import orm
 
+from .endings import told_end
+
 REQUIRED_OUTPUTS = ("output_parameters", "output_trajectory", "retrieved", "remote_folder")
 """A finished calculation without all of these was damaged by a restart (AiiDA then still says 0)."""
-INFRASTRUCTURE_STATUSES = frozenset(range(100, 200)) | {301, 302, 303, 304, 305, 312}
+LIMIT_STATUSES = frozenset({110, 120})
+"""Out of memory, out of walltime: the same job would end the same way again."""
+INFRASTRUCTURE_STATUSES = (frozenset(range(100, 200)) | {301, 302, 303, 304, 305, 312}) - LIMIT_STATUSES
 """Scheduler and node failures, and files that are missing or end in the middle, as a killed pw.x leaves them."""
 MISSING_OUTPUT_STATUS = 11
 """AiiDA's exit status of a process that ended without a required output."""
@@ -26,10 +30,8 @@ def infrastructure_failure(label: orm.ProcessNode) -> str | None:
     """What the machine did to this label, in words; None if it did nothing and the result is chemistry's."""
     calculation = last_calculation(label)
     for node in (label, *([calculation] if calculation is not None else [])):
-        if node.is_excepted:
-            return f"{node.process_label} excepted: {str(node.exception).splitlines()[-1] if node.exception else '?'}"
-        if node.is_killed:
-            return f"{node.process_label} was killed"
+        if node.is_excepted or node.is_killed:
+            return told_end(node)
     if calculation is None:
         return f"no pw.x calculation was started ({label.exit_status}: {label.exit_message})"
     if calculation.exit_status in INFRASTRUCTURE_STATUSES:

@@ -18,15 +18,18 @@ from ..dft_inputs.protocol import Protocol, pw_parameters
 from ..dft_inputs.pseudos.upf import header
 from ..dft_inputs.pw_output import PwOutputError, tensile_stress, version_number
 from ..mlip.frames import Configuration, FrameError, LabelledFrame
+from ..mlip.labelling import loss_document
 from ..mlip.sanity import distance_ratio
 from ..mlip.units import GPA, RYDBERG
+from .endings import told_end
+from .pw_failures import INFRASTRUCTURE_STATUSES
 
 REASONS = {
-    130: "out_of_walltime", 400: "out_of_walltime",
+    110: "out_of_memory", 120: "out_of_walltime", 400: "out_of_walltime",
     410: "scf_not_converged", 461: "bands_not_converged", 462: "cholesky",
     312: "output_incomplete", 305: "output_incomplete", 302: "output_missing", 303: "output_missing",
 }  # fmt: skip
-"""Reason code by exit status of PwCalculation; any other status s is 'pw_exit_s'."""
+"""Reason by exit status of PwCalculation; the machine's other failures are 'infrastructure', the rest 'pw_exit_s'."""
 REFUSALS = ("not_periodic", "atoms_too_close", "no_pseudopotential")
 """Reasons why a configuration is never sent to pw.x."""
 
@@ -87,15 +90,7 @@ def collect(
         try:
             frames.append(_label(configuration, settings, results, label_name(index)))
         except LabelLost as loss:
-            lost.append(
-                {
-                    "configuration_id": configuration.configuration_id,
-                    "formula": configuration.formula,
-                    "source": configuration.origin.source,
-                    "reason": loss.reason,
-                    "message": str(loss),
-                }
-            )
+            lost.append(loss_document(configuration, loss.reason, str(loss)))
     return frames, {"submitted": len(configurations), "ok": len(frames), "lost": lost}
 
 
@@ -145,8 +140,10 @@ def _label(
 def _check_ended_well(calculation: orm.CalcJobNode) -> None:
     """Raise LabelLost unless the calculation and the work chain that judged it both ended well."""
     if calculation.exit_status != 0:
-        reason = REASONS.get(calculation.exit_status, f"pw_exit_{calculation.exit_status}")
-        raise LabelLost(reason, str(calculation.exit_message))
+        status = calculation.exit_status
+        machine = status is None or status in INFRASTRUCTURE_STATUSES
+        reason = REASONS.get(status or 0, "infrastructure" if machine else f"pw_exit_{status}")
+        raise LabelLost(reason, told_end(calculation))
     judge = calculation.caller
     if judge is not None and judge.exit_status != 0:
         raise LabelLost("not_accepted", f"{judge.process_label} ended {judge.exit_status}: {judge.exit_message}")

@@ -50,9 +50,11 @@ def setup(profile: str, pw: str | None, say: Callable[[str], None]) -> None:
     from aiida import load_profile
 
     load_profile(profile, allow_switch=True)
+    ensure_user()
     ensure_computer(say)
-    pw_code = ensure_code(PW_CODE, executables["pw.x"], "quantumespresso.pw", say)
-    pw_code.base.extras.set(PW_VERSION, pw_version(executables["pw.x"]))
+    version = pw_version(executables["pw.x"])
+    pw_code = ensure_code(PW_CODE, executables["pw.x"], "quantumespresso.pw", say, prepend=f"# pw.x {version}")
+    pw_code.base.extras.set(PW_VERSION, version)
     ensure_code(COMPUTE_CODE, Path(sys.executable).with_name("argonaut"), None, say)
     ensure_family(executables["ld1.x"], say)
 
@@ -141,6 +143,17 @@ def ensure_profile(name: str, say: Callable[[str], None]) -> None:
     say(f"made profile {name} (SQLite, ZeroMQ broker)")
 
 
+def ensure_user() -> None:
+    """The profile's user; an interrupted `verdi presto` leaves a profile without one."""
+    from aiida import orm
+    from aiida.manage import get_manager
+    from aiida.manage.configuration import create_default_user
+
+    profile = get_manager().get_profile()
+    if profile is not None and orm.User.collection.get_default() is None:
+        create_default_user(profile, email="aiida@localhost")
+
+
 def enable_caching(profile: str) -> None:
     """Let AiiDA reuse results of calculations that are safe to cache, in this profile only."""
     from aiida.manage.configuration import get_config
@@ -174,8 +187,12 @@ def ensure_computer(say: Callable[[str], None]) -> Any:
     return computer
 
 
-def ensure_code(label: str, executable: Path, plugin: str | None, say: Callable[[str], None]) -> Any:
-    """An installed code under this label that points to this executable; one that points elsewhere is set aside."""
+def ensure_code(label: str, executable: Path, plugin: str | None, say: Callable[[str], None], prepend: str = "") -> Any:
+    """An installed code under this label for this executable; one for another, or another version, is set aside.
+
+    :param prepend: put before the command in every job script. It is part of what AiiDA's cache looks at, and the path
+        of an executable that was upgraded in place is not enough: the version has to be in it.
+    """
     from aiida import orm
     from aiida.common.exceptions import NotExistent
 
@@ -184,16 +201,16 @@ def ensure_code(label: str, executable: Path, plugin: str | None, say: Callable[
     name, computer = label.split("@")
     try:
         code = orm.load_code(label)
-        if str(code.filepath_executable) == str(executable):
+        if str(code.filepath_executable) == str(executable) and code.prepend_text == prepend:
             return code
         code.label = f"{name}-until-{code.pk}"
         code.is_hidden = True
-        say(f"code {label} pointed to {code.filepath_executable}; it is now {code.label}")
+        say(f"code {label} was for another {code.filepath_executable}; it is now {code.label}")
     except NotExistent:
         pass
     code = orm.InstalledCode(
         label=name, computer=orm.load_computer(computer), filepath_executable=str(executable),
-        default_calc_job_plugin=plugin, with_mpi=False,
+        default_calc_job_plugin=plugin, prepend_text=prepend, with_mpi=False,
     ).store()  # fmt: skip
     say(f"made code {label} for {executable}")
     return code
@@ -208,6 +225,7 @@ def ensure_family(ld1: Path, say: Callable[[str], None]) -> Any:
 
     from ..dft_inputs.elements import STRINGENCIES, load_elements
     from ..dft_inputs.pseudos.build import build_family
+    from ..dft_inputs.pseudos.ld1 import PseudoError
     from ..dft_inputs.pseudos.recipes import family_label
 
     label, elements = family_label(), load_elements()
@@ -220,7 +238,10 @@ def ensure_family(ld1: Path, say: Callable[[str], None]) -> Any:
     except NotExistent:
         say(f"building pseudopotentials of H-Ar with {ld1}")
         with tempfile.TemporaryDirectory() as folder:
-            build_family(Path(folder), executable=str(ld1))
+            try:
+                build_family(Path(folder), executable=str(ld1))
+            except PseudoError as error:
+                raise SetupError(f"the embedded pseudopotentials cannot be built: {error}") from error
             family = CutoffsPseudoPotentialFamily.create_from_folder(Path(folder), label, pseudo_type=UpfData)
         say(f"installed pseudopotential family {label}")
     for stringency in STRINGENCIES:

@@ -10,6 +10,7 @@ from aiida.plugins import CalculationFactory
 
 from .attempts import AttemptsWorkChain
 from .data import CommitteeData, DatasetData
+from .endings import told_end
 from .functions import merge_committee
 
 TrainCalculation = CalculationFactory("argonaut.train")
@@ -51,7 +52,7 @@ class TrainWorkChain(AttemptsWorkChain):
         if "committee" in node.outputs or attempt > 1:
             return None
         node.base.caching.is_valid_cache = False
-        return f"ended {node.exit_status}: {node.exit_message}"
+        return told_end(node)
 
     def submit_member(self, name: str) -> orm.ProcessNode:
         """Start the training of one member."""
@@ -70,9 +71,9 @@ class TrainWorkChain(AttemptsWorkChain):
         ended = self.last_attempts()
         survivors = {name: node.outputs.committee for name, node in ended.items() if "committee" in node.outputs}
         for name in sorted(ended.keys() - survivors.keys()):
-            self.report(f"{name} <{ended[name].pk}> is lost: {ended[name].exit_message}")
+            self.report(f"{name} <{ended[name].pk}> is lost: {told_end(ended[name])}")
         if len(survivors) < MINIMUM_MEMBERS:
-            reasons = [str(ended[name].exit_message) for name in ended if name not in survivors]
+            reasons = [told_end(ended[name]) for name in ended if name not in survivors]
             return self.exit_codes.ERROR_TOO_FEW_MEMBERS.format(
                 survivors=len(survivors), members=len(ended), reason=reasons[0] if reasons else "",
             )  # fmt: skip

@@ -49,12 +49,13 @@ class WindowWorkChain(WorkChain):
         existing = self.children()
         ended: dict[str, orm.ProcessNode] = {}
         running: dict[str, orm.ProcessNode] = {}
-        for label in labels:
-            node = existing.get(label)
-            if node is None and len(running) < width:
-                node = submit(label)
-            if node is not None:
-                (ended if node.is_terminated else running)[label] = node
+        wanted = list(labels)
+        for label in wanted:
+            if label in existing:
+                (ended if existing[label].is_terminated else running)[label] = existing[label]
+        for label in wanted:
+            if label not in existing and len(running) < width:
+                running[label] = submit(label)
         if running:
             self.to_context(**running)
         return ended

@@ -16,7 +16,7 @@ import click
 @click.option(
     "-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for predictions and metrics."
 )
-@click.option("--device", default="cpu", show_default=True)
+@click.option("--device", default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--dtype", default="float32", show_default=True, type=click.Choice(["float32", "float64"]))
 def evaluate(model: Path, data: Path, as_json: bool, output: Path | None, device: str, dtype: str) -> None:
     """Errors of MODEL on the labelled frames of DATA: energy per atom, forces, stress, and the committee's deviation.

@@ -34,8 +34,6 @@ def explore(model: Path, starts: tuple[Path, ...], output: Path, config: Path | 
     \b
     Example: argonaut explore model starts.extxyz -o explored --seed 3
     """
-    import torch
-
     from .. import exploration
     from ..committee import Committee
     from ..exploration_settings import ExplorationSettings
@@ -46,8 +44,6 @@ def explore(model: Path, starts: tuple[Path, ...], output: Path, config: Path | 
 
     settings = load_settings(ExplorationSettings, config)
     configurations = [each for path in starts for each in read_configurations(path)]
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     committee = Committee.load(model, device=device)
     stop = exploration.stop_deviation(committee, configurations, settings)
     documents: list[dict[str, Any]] = []

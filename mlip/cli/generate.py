@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import ase
 import click
@@ -19,6 +21,7 @@ def generate(recipe: Path, number: int, seed: int, start: int, output: Path) -> 
     """Make randomised configurations from RECIPE (YAML).
 
     Configuration I of a recipe and seed is always the same, so a set may be made in parts (--start) and continued.
+    Configurations that could not be made are listed in a file beside the output, for OUT.extxyz in OUT.losses.json.
 
     \b
     Example: argonaut generate examples/recipes/packing.yaml -n 36 --seed 7 -o starts.extxyz
@@ -32,21 +35,23 @@ def generate(recipe: Path, number: int, seed: int, start: int, output: Path) -> 
     if output.suffix != ".extxyz":
         raise click.UsageError(f"-o {output}: expected a name that ends in .extxyz")
     source = load_recipe(recipe)
-    losses: list[str] = []
+    losses: list[dict[str, Any]] = []
 
     def made(progress: Progress) -> Iterator[ase.Atoms]:
         for done, index in enumerate(range(start, start + number), start=1):
             try:
                 yield make(source, seed, index).to_atoms()
             except PackingError as error:
-                losses.append(str(error))
+                losses.append({"index": index, "message": str(error)})
             progress.update(done)
 
     output.parent.mkdir(parents=True, exist_ok=True)
     with Progress("generating", number) as progress:
         write_atoms(output, made(progress))
+    account = {"asked": number, "made": number - len(losses), "lost": losses}
+    output.with_suffix(".losses.json").write_text(json.dumps(account, indent=2) + "\n")
     for loss in losses:
-        click.echo(f"lost: {loss}", err=True)
+        click.echo(f"lost: {loss['message']}", err=True)
     click.echo(f"{number - len(losses)} configurations of recipe {source.content_hash[:11]}, seed {seed}: {output}")
     if losses:
         raise SystemExit(1)

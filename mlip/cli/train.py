@@ -67,8 +67,6 @@ def train(
     Example:
       argonaut train labels.extxyz -o model --members 4 --seed 1 --budget 30m
     """
-    import torch
-
     from ..baseline import reference_energies_from_symbols
     from ..dataset import Dataset, merge
     from ..settings import load_settings
@@ -81,7 +79,6 @@ def train(
         number for number, _ in reference_energies_from_symbols(dict.fromkeys(_symbols(elements), 0.0), "--elements")
     ]
     energies = None if reference_energies is None else read_reference_energies(reference_energies)
-    target = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     checkpoints = output / "checkpoints"
     with Progress("training", members) as progress:
 
@@ -90,7 +87,7 @@ def train(
             progress.update(member_seed - seed + done, f"member {member_seed - seed}: forces within {error:.0f} meV/Å")
 
         committee = train_committee(
-            dataset, architecture, preset, settings, seed, members, energies, known, budget, target, checkpoints, report
+            dataset, architecture, preset, settings, seed, members, energies, known, budget, device, checkpoints, report
         )
     committee.save(output)
     shutil.rmtree(checkpoints)

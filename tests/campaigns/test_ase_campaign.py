@@ -125,7 +125,7 @@ def test_the_record_reads_like_a_story(deployment, first):
 
 
 def test_nothing_comes_from_nowhere(deployment, first):
-    assert "0 inputs without provenance" in deployment.run("argonaut", "audit", first).stdout
+    assert "0 nodes without provenance" in deployment.run("argonaut", "audit", first).stdout
 
 
 def test_predictions_are_stored_before_their_labels(record, first):
@@ -190,7 +190,7 @@ def test_a_planted_orphan_turns_the_audit_red(deployment, record, second):
     said = deployment.run("argonaut", "audit", second, exit_code=1).stdout
     assert f"Int<{orphan.pk}>" in said
     assert "threshold" in said
-    assert "1 inputs without provenance" in said
+    assert "1 nodes without provenance" in said
 
 
 @pytest.mark.parametrize(

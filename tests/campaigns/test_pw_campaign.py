@@ -71,7 +71,7 @@ def test_every_label_is_accounted_for(deployment, campaign):
 
 
 def test_nothing_comes_from_nowhere(deployment, campaign):
-    assert "0 inputs without provenance" in deployment.run("argonaut", "audit", campaign).stdout
+    assert "0 nodes without provenance" in deployment.run("argonaut", "audit", campaign).stdout
 
 
 def test_labels_are_those_of_pw(node):
@@ -137,7 +137,7 @@ def test_what_every_label_lost_the_campaign_says(deployment, record):
     assert seed_set["labels"]["reasons"] == {"scf_not_converged": 3}
     assert deployment.run("argonaut", "status", pk, exit_code=1).stdout.count("scf_not_converged") == 3
     assert len(labels_of(load_campaign(pk))) == 3
-    assert "0 inputs without provenance" in deployment.run("argonaut", "audit", pk).stdout
+    assert "0 nodes without provenance" in deployment.run("argonaut", "audit", pk).stdout
 
 
 def test_one_that_fails_does_not_lose_the_others(deployment, node):
@@ -153,7 +153,7 @@ def test_one_that_fails_does_not_lose_the_others(deployment, node):
     assert (seed_set["labels"]["submitted"], seed_set["labels"]["ok"]) == (3, len(largest) - 1)
     assert seed_set["labels"]["reasons"]["force_cap"] == 1
     assert seed_set["committee"]["n_members"] == 2
-    assert "0 inputs without provenance" in deployment.run("argonaut", "audit", pk).stdout
+    assert "0 nodes without provenance" in deployment.run("argonaut", "audit", pk).stdout
     # the cap decides what is kept, not what is computed: nothing was computed twice
     jobs = [child for child in descendants(load_campaign(pk)) if child.process_label == "PwCalculation"]
     assert len(jobs) == 3

@@ -86,3 +86,9 @@ def test_bad_input_is_refused():
         check_elements([19], [1, 2], "KH")
     with pytest.raises(FrameError, match="'Fe' is not an element from H to Ar"):
         reference_energies_from_symbols({"Fe": 1.0}, "file.json")
+
+
+@pytest.mark.parametrize("energy", ["x", "-13.6", None, True, [1.0], float("nan")])
+def test_energies_that_are_no_numbers_are_named(energy):
+    with pytest.raises(FrameError, match=r"file.json: H: .* is not an energy"):
+        reference_energies_from_symbols({"O": -430.0, "H": energy}, "file.json")

@@ -1,6 +1,7 @@
 """What disagreement means, and that a committee survives its files."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from aiida_argonaut.mlip.baseline import Baseline
 from aiida_argonaut.mlip.committee import Committee, CommitteeError, force_deviation
 from aiida_argonaut.mlip.frames import Configuration, FrameError
+from aiida_argonaut.mlip.graph import DeviceError
 from aiida_argonaut.mlip.model_files import ModelFilesError, merge_model_folders
 from aiida_argonaut.mlip.potential import ArchitectureError, evaluate, get_architecture
 
@@ -100,3 +102,80 @@ def test_bad_input_is_refused(tmp_path):
         get_architecture("teanett")
     with pytest.raises(ArchitectureError, match="no preset 'big'"):
         get_architecture("teanet").preset("big")
+
+
+def edited(change):
+    """A damage: config.json after `change` of its document."""
+
+    def damage(folder):
+        document = json.loads((folder / "config.json").read_text())
+        change(document)
+        (folder / "config.json").write_text(json.dumps(document))
+
+    return damage
+
+
+def written(name, content):
+    """A damage: other content of one file."""
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+DAMAGES = {
+    "weights are no tensors": (written("model.safetensors", b"not tensors at all"), "model"),
+    "weights are cut short": (
+        lambda f: written("model.safetensors", (f / "model.safetensors").read_bytes()[:5000])(f),
+        "",
+    ),
+    "config is no JSON": (written("config.json", b"{"), "Expecting"),
+    "metrics are no JSON": (written("metrics.jsonl", b"{\n"), ""),
+    "no number of members": (edited(lambda d: d.pop("n_members")), "n_members"),
+}
+LOAD_DAMAGES = {
+    **DAMAGES,
+    "config is a list": (written("config.json", b"[]"), ""),
+    "card is no JSON": (written("card.json", b"x"), ""),
+    "foreign hyperparameter": (edited(lambda d: d["config"].update(cutof=3.0)), "did you mean 'cutoff'"),
+    "missing hyperparameter": (edited(lambda d: d["config"].pop("n_blocks")), "lacks the key 'n_blocks'"),
+    "hyperparameter of another type": (edited(lambda d: d["config"].update(cutoff="five")), "cutoff"),
+    "hyperparameters of other weights": (edited(lambda d: d["config"].update(n_basis=9)), "do not fit"),
+    "missing key": (edited(lambda d: d.pop("baseline")), "lacks the key 'baseline'"),
+    "unknown architecture": (edited(lambda d: d.update(architecture="teanett")), "did you mean 'teanet'"),
+    "too few members": (edited(lambda d: d.update(n_members=1)), "member.1/"),
+    "too many members": (edited(lambda d: d.update(n_members=3)), "member 2 do not fit"),
+    "no members": (edited(lambda d: d.update(n_members=0)), "0 members"),
+    "members are text": (edited(lambda d: d.update(n_members="2")), ""),
+    "reference energy is text": (edited(lambda d: d["baseline"]["reference_energies"].update(H="x")), "H: 'x'"),
+    "another format": (edited(lambda d: d.update(format=9)), "format 9"),
+}
+
+
+@pytest.mark.parametrize("case", LOAD_DAMAGES)
+def test_damaged_folders_do_not_load(case, tmp_path):
+    damage, words = LOAD_DAMAGES[case]
+    committee().save(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(CommitteeError) as caught:
+        Committee.load(tmp_path)
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path}: ")
+    assert words in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("case", DAMAGES)
+def test_damaged_folders_do_not_merge(case, tmp_path):
+    committee().save(tmp_path / "good")
+    committee().save(tmp_path / "bad")
+    DAMAGES[case][0](tmp_path / "bad")
+    with pytest.raises(ModelFilesError, match="bad") as caught:
+        merge_model_folders([tmp_path / "good", tmp_path / "bad"], tmp_path / "both")
+    assert "\n" not in str(caught.value)
+
+
+def test_dtype_and_device_are_checked(tmp_path):
+    committee().save(tmp_path)
+    with pytest.raises(CommitteeError, match="dtype 'float31': expected float32 or float64"):
+        Committee.load(tmp_path, dtype="float31")
+    with pytest.raises(DeviceError, match="device 'gpu': expected auto, cpu"):
+        Committee.load(tmp_path, device="gpu")
+    assert Committee.load(tmp_path, dtype="float64").dtype == torch.float64

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aiida_argonaut.mlip.dataset import Dataset, DatasetError, lineages, merge, new_elements
+from aiida_argonaut.mlip.dataset import Dataset, DatasetError, lineages, merge
 from aiida_argonaut.mlip.frames import Configuration, LabelledFrame, Origin, write_frames
 
 
@@ -113,7 +113,3 @@ def test_split_corners():
     assert [len(side) for side in Dataset((frame(1), frame(2))).split(0.0, 0)] == [2, 0]
     with pytest.raises(DatasetError, match=r"validation_fraction 1\.0"):
         single.split(1.0, 0)
-
-
-def test_new_elements():
-    assert new_elements(Dataset((frame(1, numbers=(1, 8, 17)),)), known=[1, 6]) == (8, 17)

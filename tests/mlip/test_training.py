@@ -12,7 +12,7 @@ from aiida_argonaut.mlip import training
 from aiida_argonaut.mlip.checkpoint import CheckpointError
 from aiida_argonaut.mlip.dataset import Dataset
 from aiida_argonaut.mlip.evaluate import evaluate, metrics
-from aiida_argonaut.mlip.frames import Configuration, FrameError, LabelledFrame
+from aiida_argonaut.mlip.frames import Configuration, LabelledFrame
 from aiida_argonaut.mlip.plan import fit_baseline, make_plan
 from aiida_argonaut.mlip.predictions import Prediction
 from aiida_argonaut.mlip.training import TrainingError, TrainSettings, train_committee
@@ -119,6 +119,33 @@ def test_hopeless_training_gives_up_with_a_reason(monkeypatch):
         train_committee(argon(8), settings=QUICK)
 
 
+def poison_validation(monkeypatch, poisoned):
+    """Make the validations whose number `poisoned` accepts come out as NaN."""
+    original, calls = training._validate, []
+
+    def validate(*arguments):
+        calls.append(1)
+        found = original(*arguments)
+        return {**found, "loss": float("nan")} if poisoned(len(calls)) else found
+
+    monkeypatch.setattr(training, "_validate", validate)
+
+
+def test_non_finite_validation_is_rolled_back(monkeypatch):
+    poison_validation(monkeypatch, lambda call: call == 2)
+    committee = train_committee(argon(8), settings=QUICK)
+    assert committee.card["members"][0]["rollbacks"] == 1
+    assert [line["step"] for line in committee.metrics] == [10, 20, 30, 40]
+    assert all(np.isfinite(line["validation_loss"]) for line in committee.metrics)
+
+
+@pytest.mark.parametrize("budget", [None, 1e-3])
+def test_untrained_weights_are_never_passed_off_as_trained(monkeypatch, budget):
+    poison_validation(monkeypatch, lambda call: True)
+    with pytest.raises(TrainingError, match=r"not finite at step 10|no validation loss was finite"):
+        train_committee(argon(8), settings=QUICK, budget=budget)
+
+
 def test_random_cells_with_huge_forces_train_to_finite_weights():
     random = np.random.default_rng(0)
     frames = []
@@ -136,8 +163,15 @@ def test_given_reference_energies_are_used():
     committee = train_committee(argon(4), settings=dataclasses.replace(QUICK, steps=2), reference_energies={18: -9.0})
     assert committee.baseline.reference_energies == ((18, -9.0),)
     assert committee.card["reference_energies"] == "given"
-    with pytest.raises(FrameError, match="does not know Ar"):
-        fit_baseline(argon(2).frames, {1: -13.0})
+
+
+def test_given_reference_energies_must_cover_frames_and_elements():
+    frames = argon(2).frames
+    with pytest.raises(TrainingError, match="reference energies lack Ar, of the frames; they have H"):
+        fit_baseline(frames, {1: -13.0})
+    with pytest.raises(TrainingError, match="reference energies lack C, O, of the elements"):
+        fit_baseline(frames, {1: -13.0, 18: -9.0}, elements=[1, 8, 6])
+    assert fit_baseline(frames, {1: -13.0, 18: -9.0}, elements=[1]).elements == (1, 18)
 
 
 def test_validation_frames_are_not_trained_on():

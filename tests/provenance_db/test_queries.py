@@ -9,16 +9,18 @@ def process(profile):
     from aiida import orm
     from aiida.common.links import LinkType
 
-    def made(label, caller=None, link="", state="finished", status=0, inputs=None):
-        node = orm.WorkChainNode()
+    def made(label, caller=None, link="", state="finished", status=0, inputs=None, kind=orm.WorkChainNode):
+        node = kind()
+        calculation = isinstance(node, orm.CalculationNode)
         node.set_process_label(label)
-        node.set_process_state(state)
+        if state is not None:
+            node.set_process_state(state)
         if state == "finished":
             node.set_exit_status(status)
         for port, data in (inputs or {}).items():
-            node.base.links.add_incoming(data, LinkType.INPUT_WORK, port)
+            node.base.links.add_incoming(data, LinkType.INPUT_CALC if calculation else LinkType.INPUT_WORK, port)
         if caller is not None:
-            node.base.links.add_incoming(caller, LinkType.CALL_WORK, link)
+            node.base.links.add_incoming(caller, LinkType.CALL_CALC if calculation else LinkType.CALL_WORK, link)
         return node.store()
 
     return made
@@ -52,6 +54,47 @@ def test_iterations_are_in_order_and_children_are_the_oldest_of_their_name(campa
     assert [iteration["stage"] for iteration in campaign_summary(campaign)["iterations"]] == ["done", "plan"]
 
 
+def test_the_hundredth_iteration_comes_after_the_eleventh(campaign, process):
+    from aiida_argonaut.provenance_db.queries import iterations
+
+    made = {k: process("IterationWorkChain", campaign, f"iteration_{k:02d}").pk for k in (100, 11, 9, 99, 10)}
+    assert [node.pk for node in iterations(campaign)] == [made[k] for k in (9, 10, 11, 99, 100)]
+
+
+@pytest.mark.parametrize("cut_off", [None, "created"])
+@pytest.mark.parametrize("kind", ["WorkChainNode", "CalcJobNode"])
+def test_a_child_that_nothing_will_run_is_no_child(kind, cut_off, campaign, process):
+    """As `Runner.submit` leaves it: stored, then with a checkpoint, then at work, then done and without again."""
+    from aiida import orm
+
+    from aiida_argonaut.provenance_db.queries import children, is_stillborn
+
+    def child(link, state):
+        return process("TrainCalculation", campaign, link, state=state, kind=getattr(orm, kind))
+
+    dead, queued = child("member_00", cut_off), child("member_01", "created")
+    queued.set_checkpoint("a bundle")
+    others = [
+        child(f"member_{k:02d}", state) for k, state in enumerate(("running", "waiting", "finished", "killed"), 2)
+    ]
+    assert is_stillborn(dead)
+    assert not any(is_stillborn(node) for node in (queued, *others))
+    assert {node.pk for node in children(campaign).values()} == {queued.pk, *(node.pk for node in others)}
+    alive = child("member_00", "running")
+    assert children(campaign)["member_00"].pk == alive.pk
+
+
+@pytest.mark.parametrize("state", ["created", "running", "finished"])
+def test_a_function_needs_no_checkpoint_to_live(state, campaign, process):
+    from aiida import orm
+
+    from aiida_argonaut.provenance_db.queries import children, is_stillborn
+
+    function = process("merge_datasets", campaign, "CALL", state=state, kind=orm.CalcFunctionNode)
+    assert not is_stillborn(function)
+    assert children(campaign)["CALL"].pk == function.pk
+
+
 def test_labels_are_counted_while_they_run(campaign, process, configurations, tmp_path):
     from aiida_argonaut.provenance_db.queries import iteration_summary
     from aiida_argonaut.workflows.data import ConfigurationsData
@@ -67,6 +110,53 @@ def test_labels_are_counted_while_they_run(campaign, process, configurations, tm
     assert summary["stage"] == "label"
     assert summary["labels"] == {"submitted": 4, "ended": 2, "in_flight": 1}
     assert set(summary["seconds"]) == {"total", "label"}
+
+
+def test_a_label_counts_by_its_newest_attempt_in_the_newest_attempt_of_its_shard(campaign, process):
+    from aiida_argonaut.provenance_db.queries import label_progress
+
+    label = process("LabelWorkChain", campaign, "label", state="waiting")
+    first = process("LabelPwWorkChain", label, "shard_000", state="excepted")
+    process("PwBaseWorkChain", first, "label_000")
+    process("PwBaseWorkChain", first, "label_001")
+    again = process("LabelPwWorkChain", label, "shard_000_attempt_2", state="waiting")
+    process("PwBaseWorkChain", again, "label_000", status=400)
+    process("PwBaseWorkChain", again, "label_000_attempt_2")
+    process("PwBaseWorkChain", again, "label_001", status=400)
+    process("PwBaseWorkChain", again, "label_001_attempt_10", state="running")
+    process("PwBaseWorkChain", again, "label_001_attempt_9", status=400)
+    other = process("LabelPwWorkChain", label, "shard_001", state="waiting")
+    process("PwBaseWorkChain", other, "label_000")
+    process("PwBaseWorkChain", other, "label_001", state="running")
+    process("PwBaseWorkChain", other, "prepare", state="running")
+    assert label_progress(label) == (2, 2)
+
+
+@pytest.mark.parametrize("names", [("shard_000", "shard_001", "shard_002"), ("shard",)])
+def test_labels_of_a_calculation_count_with_their_shard(names, campaign, process, configurations, tmp_path):
+    from aiida import orm
+
+    from aiida_argonaut.provenance_db.queries import label_progress
+    from aiida_argonaut.workflows.data import ConfigurationsData
+
+    def shard(link, n_frames, **keywords):
+        (tmp_path / link).mkdir()
+        given = ConfigurationsData.from_configurations(configurations[:n_frames], tmp_path / link).store()
+        inputs = {"configurations": given}
+        process("LabelAseCalculation", label, link, inputs=inputs, kind=orm.CalcJobNode, **keywords)
+
+    label = process("LabelWorkChain", campaign, "label", state="waiting")
+    assert label_progress(label) == (0, 0)
+    shard(names[0], 3, state="running")
+    assert label_progress(label) == (0, 3)
+    for name in names[1:]:
+        shard(name, 1)
+    rest = len(names) - 1
+    assert label_progress(label) == (rest, 3)
+    shard(f"{names[0]}_attempt_2", 3, state="excepted")
+    assert label_progress(label) == (rest + 3, 0)
+    shard(f"{names[0]}_attempt_3", 3, state="waiting")
+    assert label_progress(label) == (rest, 3)
 
 
 def test_losses_are_told_with_their_reasons(campaign, process, configurations, tmp_path):
@@ -133,3 +223,13 @@ def test_a_campaign_is_found_by_pk_and_uuid_and_other_nodes_are_named(campaign, 
         load_campaign(iteration.pk)
     with pytest.raises(NotACampaign, match="is a Dict"):
         load_campaign(campaign.inputs.settings.pk)
+
+
+def test_an_end_is_told_in_words(campaign, process):
+    from aiida_argonaut.workflows.endings import told_end
+
+    excepted = process("TrainCalculation", campaign, "member_00", state="excepted")
+    excepted.set_exception("MemoryError: too large")
+    assert told_end(process("TrainCalculation", status=300)).startswith("TrainCalculation ended 300")
+    assert told_end(excepted) == "TrainCalculation excepted: MemoryError: too large"
+    assert told_end(process("TrainCalculation", state="killed")) == "TrainCalculation was killed"

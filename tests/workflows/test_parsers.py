@@ -38,7 +38,10 @@ def test_missing_files_quote_the_last_words(parse):
 
 
 def test_unreadable_files_are_named(parse):
-    code, _ = parse("argonaut.generate", {"output/frames.extxyz": "two\nfoo\n"})
+    losses = {"asked": 2, "made": 1, "lost": [{"index": 0, "message": "not packed"}]}
+    files = {"output/frames.extxyz": "two\nfoo\n", "output/frames.losses.json": json.dumps(losses)}
+    code, outputs = parse("argonaut.generate", files)
+    assert outputs["losses"].get_dict() == losses
     assert code.status == 310
     assert "frames.extxyz" in code.message
     assert "/" not in code.message.replace("output/", "")

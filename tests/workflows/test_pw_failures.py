@@ -9,7 +9,6 @@ MACHINE = {
     "calculation excepted": (0, (("excepted", {}),), "PwCalculation excepted"),
     "never started": (201, (), "no pw.x calculation was started"),
     "node failure": (401, ((140, {}),), "ended 140"),
-    "out of walltime at the scheduler": (401, ((120, {}),), "ended 120"),
     "no retrieved files": (401, ((301, {"leave_out": ("output_parameters", "output_trajectory")}),), "ended 301"),
     "output cut off": (401, ((312, {}),), "ended 312"),
     "restart lost the remote folder": (11, ((0, {"leave_out": ("remote_folder",)}),), "ended 0 without remote_folder"),
@@ -19,6 +18,8 @@ MACHINE = {
 }
 
 CHEMISTRY = {
+    "out of walltime at the scheduler": (401, ((120, {}),)),
+    "out of memory at the scheduler": (401, ((110, {}),)),
     "good": (0, ((0, {}),)),
     "not converged": (400, ((410, {}),)),
     "not converged and no trajectory": (400, ((410, {"leave_out": ("output_trajectory",)}),)),

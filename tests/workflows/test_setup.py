@@ -91,7 +91,18 @@ def test_a_code_is_made_once_and_set_aside_when_it_points_elsewhere(profile, exe
     assert str(repaired.filepath_executable) == str(second)
     assert orm.QueryBuilder().append(orm.Computer).count() == 1
     assert orm.QueryBuilder().append(orm.InstalledCode).count() == 2
-    assert "pointed to" in said[-2]
+    assert "was for another" in said[-2]
+
+
+def test_an_upgrade_in_place_is_another_code_for_the_cache(profile, executable, said):
+    machinery.ensure_computer(said.append)
+    path = executable("pw.x")
+    old, new = (
+        machinery.ensure_code("pw@localhost", path, "quantumespresso.pw", said.append, prepend=f"# pw.x {version}")
+        for version in ("6.7", "7.4")
+    )
+    assert old.pk != new.pk
+    assert old.base.caching.compute_hash() != new.base.caching.compute_hash()
 
 
 def test_a_code_without_an_executable_is_refused(profile, tmp_path, said):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 from aiida import orm
+from aiida.common import ValidationError
 from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.common.folders import Folder
 from aiida.engine import CalcJob, ExitCode
@@ -100,7 +101,7 @@ class CommandParser(Parser):
                 )
             try:
                 return self.read(folder)
-            except ValueError as error:
+            except (ValueError, ValidationError) as error:
                 return self.exit_codes.ERROR_OUTPUT_UNREADABLE.format(message=str(error))
 
     def read(self, folder: Path) -> ExitCode | None:
@@ -120,7 +121,11 @@ def last_words(folder: Path) -> str:
 
 def read_json(path: Path) -> Any:
     """The document of a JSON file; ValueError names the file if it is not one."""
+
+    def refused(constant: str) -> None:
+        raise ValueError(f"{path.name} holds {constant}, which is no number")
+
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(), parse_constant=refused)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path.name}: not valid JSON: {error}") from error

@@ -5,21 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from aiida import orm
+
 from ..data import ConfigurationsData
-from .command import OUTPUT_FOLDER, CommandCalculation, CommandParser
+from .command import OUTPUT_FOLDER, CommandCalculation, CommandParser, read_json
 
 
 class GenerateCalculation(CommandCalculation):
     """Runs `argonaut generate`; `settings` holds recipe, count and seed."""
 
-    EXPECTED = ("frames.extxyz",)
+    CACHE_VERSION = 2  # 1 had no account of losses
+    EXPECTED = ("frames.extxyz", "frames.losses.json")
 
     @classmethod
     def define(cls, spec: Any) -> None:
-        """Adds the output."""
+        """Adds the outputs."""
         super().define(spec)
         spec.output(
             "configurations", valid_type=ConfigurationsData, help="The configurations, in order of their index."
+        )
+        spec.output(
+            "losses", valid_type=orm.Dict, help="How many were asked for and made; index and reason of each lost one."
         )
 
     def documents(self) -> dict[str, Any]:
@@ -34,8 +40,9 @@ class GenerateCalculation(CommandCalculation):
 
 
 class GenerateParser(CommandParser):
-    """Reads the configurations."""
+    """Reads the configurations and the account of losses."""
 
     def read(self, folder: Path) -> None:
-        """Store the file as it is."""
+        """Store both; the account first, for it explains a file without a single frame."""
+        self.out("losses", orm.Dict(read_json(folder / "frames.losses.json")))
         self.out("configurations", ConfigurationsData.from_file(folder / "frames.extxyz"))

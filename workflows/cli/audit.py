@@ -25,6 +25,6 @@ def audit(campaign: str, profile: str | None) -> None:
     for orphan in orphans:
         click.echo(str(orphan))
     n_processes = sum(1 for _ in descendants(node))
-    click.echo(f"{n_processes} processes, {len(orphans)} inputs without provenance")
+    click.echo(f"{n_processes} processes, {len(orphans)} nodes without provenance")
     if orphans:
         raise SystemExit(1)

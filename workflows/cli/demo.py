@@ -22,7 +22,7 @@ LOOK_DEEPER = [
     "verdi -p PROFILE process show {pk}",
     "argonaut status -p PROFILE {pk}",
     "argonaut audit -p PROFILE {pk}",
-    "verdi -p PROFILE node graph generate {committee}",
+    "verdi -p PROFILE data argonaut.committee show {committee}",
     "verdi -p PROFILE daemon start   # for campaigns of your own: argonaut launch campaign.yaml",
 ]
 USE = """\
@@ -77,17 +77,19 @@ def start_daemon(profile: str) -> None:
     """A fresh daemon: one that an interrupted demo left behind may hold older code."""
     if daemon_is_running():
         verdi(profile, "daemon", "stop")
+    verdi(profile, "process", "repair", "--force")  # what a kill cut off between database and broker
     verdi(profile, "daemon", "start", str(WORKERS))
     click.echo(f"daemon with {WORKERS} workers is running")
 
 
 def run_campaign(campaign: Path, profile: str) -> dict[str, Any]:
-    """Submit the campaign and watch it to its end."""
+    """Submit the campaign, or find the one that an interrupted demo left unfinished, and watch it to its end."""
     from .follow import watch
-    from .launch import FOLLOW, submit_campaign
+    from .launch import FOLLOW, submit_campaign, unfinished_campaign
 
-    pk = submit_campaign(campaign, profile)
-    click.echo(f"campaign {pk} is running. To follow it from another shell:")
+    unfinished = unfinished_campaign(campaign)
+    pk = submit_campaign(campaign, profile) if unfinished is None else unfinished
+    click.echo(f"campaign {pk} {'is running' if unfinished is None else 'goes on'}. To follow it from another shell:")
     for line in shell_lines(profile, [command.format(pk=pk) for command in FOLLOW]):
         click.echo(f"  {line}")
     return watch(pk)

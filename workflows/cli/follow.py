@@ -15,7 +15,7 @@ from ..setup import SetupError
 from .profile import daemon_is_running, open_profile, profile_option, workers_are_cut_off
 
 POLL_SECONDS = 3.0
-CUT_OFF_SECONDS = 15.0
+CUT_OFF_SECONDS = 60.0
 """Longer than workers take to start and the broker to write its status."""
 
 
@@ -106,12 +106,19 @@ def _ended(summary: dict[str, Any]) -> bool:
 def _pause() -> None:
     """Wait for the next look; SetupError where nothing can go on until a person acts."""
     if not daemon_is_running():
-        raise SetupError("the daemon has stopped, so nothing goes on; start it with `verdi daemon start`")
+        raise SetupError(f"the daemon has stopped, so nothing goes on; start it with `{_verdi()} daemon start`")
     time.sleep(POLL_SECONDS)
     if workers_are_cut_off():
         time.sleep(CUT_OFF_SECONDS)
         if workers_are_cut_off():
             raise SetupError(
                 "the daemon's workers listen to a broker that was killed, so nothing goes on; "
-                "`verdi daemon stop` and `verdi daemon start` connect them again, and nothing is lost"
+                f"`{_verdi()} daemon stop` and `{_verdi()} daemon start` connect them again, and nothing is lost"
             )
+
+
+def _verdi() -> str:
+    from aiida.manage import get_manager
+
+    profile = get_manager().get_profile()
+    return "verdi" if profile is None else f"verdi -p {profile.name}"

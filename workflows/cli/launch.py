@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -36,6 +37,20 @@ def launch(campaign: Path, profile: str | None) -> None:
     click.echo(f"campaign {pk} is running. To follow it from a new shell:")
     for line in shell_lines(name, [command.format(pk=pk) for command in FOLLOW]):
         click.echo(f"  {line}")
+
+
+def unfinished_campaign(campaign: Path) -> int | None:
+    """pk of a campaign with the same settings and seed that has not ended, if there is one."""
+    from aiida import orm
+
+    from ..campaign import CampaignWorkChain
+
+    builder: Any = CampaignWorkChain.get_builder_from_config(campaign)
+    for node in orm.QueryBuilder().append(CampaignWorkChain).all(flat=True):
+        same = node.inputs.settings.get_dict() == builder.settings.get_dict() and node.inputs.seed == builder.seed
+        if same and not node.is_terminated:
+            return int(node.pk)
+    return None
 
 
 def submit_campaign(campaign: Path, profile: str) -> int:

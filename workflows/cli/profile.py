@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -68,7 +69,7 @@ def workers_are_cut_off() -> bool:
 
 def shell_lines(profile: str, commands: list[str]) -> list[str]:
     """Lines to paste into a new shell: where things are, then `verdi` and `argonaut` commands."""
-    exports = [f"export PATH={Path(sys.executable).parent}:$PATH"]
+    exports = [f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"]
     if "AIIDA_PATH" in os.environ:
-        exports.append(f"export AIIDA_PATH={Path(os.environ['AIIDA_PATH']).resolve()}")
+        exports.append(f"export AIIDA_PATH={shlex.quote(str(Path(os.environ['AIIDA_PATH']).resolve()))}")
     return [*exports, *(command.replace("PROFILE", profile) for command in commands)]

@@ -49,6 +49,7 @@ def test_generate_in_parts_is_generate_at_once(starts, tmp_path):
     whole, part = read_configurations(starts), read_configurations(tmp_path / "part.extxyz")
     assert [c.configuration_id for c in part] == [c.configuration_id for c in whole[5:]]
     assert {"recipe", "packing_attempts", "configuration_id"} <= read_atoms(starts)[0].info.keys()
+    assert json.loads((tmp_path / "part.losses.json").read_text()) == {"asked": 3, "made": 3, "lost": []}
     assert run(generate, tmp_path / "recipe.yaml", "-n", 3, "-o", tmp_path / "x.cif").exit_code == 2
 
 
@@ -61,6 +62,9 @@ def test_generate_names_what_it_lost(tmp_path):
     assert result.exit_code == 1
     assert "lost: index 0" in result.output
     assert "lost: index 1" in result.output
+    account = json.loads((tmp_path / "hard.losses.json").read_text())
+    assert (account["asked"], account["made"], [loss["index"] for loss in account["lost"]]) == (2, 0, [0, 1])
+    assert "not packed" in account["lost"][0]["message"]
 
 
 def test_explore_then_select(starts, model, tmp_path):

@@ -7,9 +7,11 @@ import pytest
 from click.testing import CliRunner
 
 from aiida_argonaut.mlip.cli.evaluate import evaluate
+from aiida_argonaut.mlip.cli.explore import explore
 from aiida_argonaut.mlip.cli.merge import merge
 from aiida_argonaut.mlip.cli.train import Duration, train
 from aiida_argonaut.mlip.frames import Configuration, LabelledFrame, write_frames
+from aiida_argonaut.mlip.graph import DeviceError
 from aiida_argonaut.mlip.predictions import read_predicted
 from aiida_argonaut.mlip.settings import SettingsError
 
@@ -51,6 +53,19 @@ def test_train_merge_evaluate(data):
     assert "force deviation" in run(evaluate, data / "both", data / "labels.extxyz")
     card = json.loads((data / "both" / "card.json").read_text())
     assert [member["seed"] for member in card["members"]] == [1, 2]
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cuda:x", ""])
+def test_a_device_there_is_not_is_refused_by_every_command(device, data):
+    labels = data / "labels.extxyz"
+    run(train, labels, "-o", data / "m", "--config", data / "quick.yaml", "--device", "auto")
+    for command, arguments in (
+        (train, (labels, "-o", data / "n")),
+        (evaluate, (data / "m", labels)),
+        (explore, (data / "m", labels, "-o", data / "explored")),
+    ):
+        with pytest.raises(DeviceError, match=f"device '{device}'"):
+            run(command, *arguments, "--device", device)
 
 
 def test_unknown_setting_is_refused(data):
