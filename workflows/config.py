@@ -253,7 +253,7 @@ def check_options(options: dict[str, Any], config: CampaignConfig, stage: str, c
     process: Any = CalculationFactory(name if stage == "label" else f"argonaut.{stage}")
     namespace = process.spec().inputs["metadata"]["options"]
     check_keys(options, namespace, f"{where}: options")
-    problem = namespace.validate({**options, "parser_name": "argonaut", "input_filename": "i", "output_filename": "o"})
+    problem = namespace.validate(options)
     if problem is not None:
         raise SettingsError(f"{where}: options: {problem.message} ({problem.port})")
     try:

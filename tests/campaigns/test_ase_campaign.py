@@ -179,7 +179,7 @@ def test_a_planted_orphan_turns_the_audit_red(deployment, record, second):
     from aiida_argonaut.provenance_db.queries import iterations, load_campaign
 
     label = iterations(load_campaign(second))[0].base.links.get_outgoing().get_node_by_label("label")
-    assert "0 inputs without" in deployment.run("argonaut", "audit", second).stdout
+    assert "0 nodes without" in deployment.run("argonaut", "audit", second).stdout
     planted = orm.WorkChainNode(label="planted")
     planted.set_process_label("PlantedWorkChain")
     orphan = orm.Int(3).store()

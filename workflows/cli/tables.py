@@ -91,11 +91,9 @@ def details(iterations: list[dict[str, Any]]) -> list[str]:
             lines.append(
                 f"iteration {number}: lost {loss['formula']} ({loss['source']}): {loss['reason']}: {loss['message']}"
             )
-        generated = iteration.get("generated", {"asked": 0, "made": 0})
-        if generated["made"] < generated["asked"]:
-            lines.append(
-                f"iteration {number}: {generated['made']} of {generated['asked']} configurations were generated"
-            )
+        made = iteration.get("generated", {"asked": 0, "made": 0})
+        if made["made"] < made["asked"]:
+            lines.append(f"iteration {number}: {made['made']} of {made['asked']} configurations could be generated")
         if "stop_reasons" in iteration:
             lines.append(f"iteration {number}: trajectories: {counts(iteration['stop_reasons'])}")
         if "selection" in iteration:
