@@ -58,6 +58,8 @@ class WindowWorkChain(WorkChain):
                 running[label] = submit(label)
         if running:
             self.to_context(**running)
+        else:
+            self.set_status(None)  # else `verdi process list` would show the last children for ever
         return ended
 
     def _on_awaitable_finished(self, awaitable: Awaitable) -> None:
