@@ -1,5 +1,7 @@
 """Fake finished processes: what the record would hold after pw.x had run, written by hand."""
 
+import stat
+
 import numpy as np
 import pytest
 
@@ -79,3 +81,23 @@ def pw_label(profile, pw_outputs):
         return chain
 
     return made
+
+
+@pytest.fixture
+def scripted_code(profile, tmp_path):
+    """scripted_code(text): the compute command replaced by a script, on a computer without a queue."""
+    from aiida import orm
+
+    def coded(text):
+        script = tmp_path / "argonaut"
+        script.write_text(text)
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+        computer = orm.Computer(
+            label="localhost", hostname="localhost", transport_type="core.local", scheduler_type="core.direct",
+            workdir=str(tmp_path / "work"),
+        ).store()  # fmt: skip
+        computer.configure(safe_interval=0)
+        computer.set_minimum_job_poll_interval(0)
+        return orm.InstalledCode(label="argonaut", computer=computer, filepath_executable=str(script)).store()
+
+    return coded

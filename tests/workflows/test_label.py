@@ -3,8 +3,6 @@
 The labelling command is a script: it fails for every shard that holds a helium atom, and works for the others.
 """
 
-import stat
-
 import pytest
 
 pytestmark = pytest.mark.timeout(300)
@@ -18,7 +16,7 @@ echo '{"submitted": 1, "ok": 0, "lost": [{"configuration_id": "c0", "formula": "
 
 
 @pytest.fixture
-def label(profile, tmp_path, configurations):
+def label(profile, scripted_code, tmp_path, configurations):
     """Label configurations in shards of one; returns the finished work chain."""
     from aiida import orm
     from aiida.engine import run_get_node
@@ -27,20 +25,11 @@ def label(profile, tmp_path, configurations):
     from aiida_argonaut.workflows.data import ConfigurationsData
     from aiida_argonaut.workflows.label import LabelWorkChain
 
-    script = tmp_path / "argonaut"
-    script.write_text(COMMAND)
-    script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    computer = orm.Computer(
-        label="localhost", hostname="localhost", transport_type="core.local", scheduler_type="core.direct",
-        workdir=str(tmp_path / "work"),
-    ).store()  # fmt: skip
-    computer.configure(safe_interval=0)
-    computer.set_minimum_job_poll_interval(0)
+    code = scripted_code(COMMAND)
     settings = orm.Dict(
         {"labeller": "ase", "max_jobs": 2, "max_attempts": 2, "shard_size": 1, "options": default_options(),
          "calculator": "module:Class", "parameters": {}, "protocol": {}}
     )  # fmt: skip
-    code = orm.InstalledCode(label="argonaut", computer=computer, filepath_executable=str(script)).store()
 
     def labelled(*indices):
         chosen = [configurations[index] for index in indices]

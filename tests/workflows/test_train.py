@@ -4,7 +4,6 @@ The training command is a script that leaves a ready-made model, or fails, as th
 """
 
 import json
-import stat
 
 import numpy as np
 import pytest
@@ -22,7 +21,7 @@ mkdir -p output && cp FOLDER/model/* output/
 
 
 @pytest.fixture
-def train(profile, tmp_path, configurations):
+def train(profile, scripted_code, tmp_path, configurations):
     """Train a committee of members with these seeds; returns the finished work chain."""
     from aiida import orm
     from aiida.engine import run_get_node
@@ -40,16 +39,7 @@ def train(profile, tmp_path, configurations):
     config = {"architecture": "teanet", "preset": "campaign", "elements": [1, 3], "n_members": 1}
     for name, document in (("config.json", config), ("card.json", {}), ("metrics.jsonl", {"step": 1})):
         (model / name).write_text(json.dumps(document) + "\n")
-    script = tmp_path / "argonaut"
-    script.write_text(COMMAND.replace("FOLDER", str(tmp_path)))
-    script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    computer = orm.Computer(
-        label="localhost", hostname="localhost", transport_type="core.local", scheduler_type="core.direct",
-        workdir=str(tmp_path / "work"),
-    ).store()  # fmt: skip
-    computer.configure(safe_interval=0)
-    computer.set_minimum_job_poll_interval(0)
-    code = orm.InstalledCode(label="argonaut", computer=computer, filepath_executable=str(script)).store()
+    code = scripted_code(COMMAND.replace("FOLDER", str(tmp_path)))
     frames = [LabelledFrame(c, -1.0, np.zeros((2, 3)), None, "p") for c in configurations]
     (tmp_path / "data").mkdir()
     dataset = DatasetData.from_dataset(Dataset.from_frames(frames), tmp_path / "data").store()
