@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that belongs to another training."""
+    """A checkpoint that belongs to another training, or cannot be read."""
 
 
 @dataclass
@@ -69,16 +69,22 @@ class TrainingState:
 
     @classmethod
     def load(cls, path: Path, fingerprint: str, device: torch.device | str) -> TrainingState:
-        """Read a state; raises CheckpointError if it belongs to another training."""
-        with safe_open(path, framework="pt", device=str(device)) as handle:
-            notes = handle.metadata()
-            if notes.get("fingerprint") != fingerprint:
-                raise CheckpointError(
-                    f"{path}: the checkpoint belongs to a training with other data, settings or seed; "
-                    "delete it, or train into another folder"
-                )
-            tensors = {name: handle.get_tensor(name) for name in _TENSORS}
-        return cls(**tensors, **json.loads(notes["numbers"]))
+        """Read a state; raises CheckpointError if it belongs to another training, or cannot be read at all."""
+        try:
+            with safe_open(path, framework="pt", device=str(device)) as handle:
+                notes = handle.metadata() or {}
+                if notes["fingerprint"] != fingerprint:
+                    raise CheckpointError(
+                        f"{path}: the checkpoint belongs to a training with other data, settings or seed; "
+                        "delete it, or train into another folder"
+                    )
+                tensors = {name: handle.get_tensor(name) for name in _TENSORS}
+            return cls(**tensors, **json.loads(notes["numbers"]))
+        except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise CheckpointError(
+                f"{path}: no checkpoint, or a damaged one ({' '.join(str(error).split())}); delete it, and the "
+                "training of this member begins anew"
+            ) from error
 
     def _numbers(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _TENSORS}

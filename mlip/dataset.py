@@ -10,15 +10,16 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
 
-from .frames import LabelledFrame, read_frames, write_frames
+from .foreign import check_labelled, read_labelled
+from .frames import LabelledFrame, hash_document, read_frames, write_frames
 
 FORMAT = "argonaut-dataset-1"
 """Version of the folder layout: frames.extxyz beside dataset.json."""
@@ -151,6 +152,39 @@ def merge(datasets: Sequence[Dataset]) -> Dataset:
             raise DatasetError(_difference(filled[0], other))
     protocol: dict[str, Any] = next((dataset.protocol for dataset in filled or datasets if dataset.protocol), {})
     return Dataset.from_frames((frame for dataset in filled for frame in dataset.frames), protocol)
+
+
+def protocol_hash_of(protocol: Mapping[str, Any]) -> str:
+    """'p' and 31 hex digits over a protocol document, made as dft_inputs makes them: what frames carry."""
+    return "p" + hash_document(dict(protocol))[:31]
+
+
+def import_frames(path: str | Path, protocol: Mapping[str, Any] | None = None, source: str = "user") -> Dataset:
+    """Dataset of labelled frames from a file by anybody (see foreign.read_labelled) or from a dataset folder.
+
+    :param protocol: what made the labels, as a document: frames that carry no protocol_hash get its hash, frames that
+        do must carry exactly that one. None if all of them carry one already.
+    :param source: name of the origin of frames that state none.
+
+    Exact duplicates are kept once. Raises FrameError or DatasetError, naming file and frame, for what read_labelled
+    refuses and for a frame without a protocol, or of another one.
+    """
+    read = Dataset.load(path) if Path(path).is_dir() else None
+    frames = read_labelled(path, source) if read is None else list(read.frames)
+    check_labelled(frames, str(path))
+    stated = "" if protocol is None else protocol_hash_of(protocol)
+    expected = stated or (frames[0].protocol_hash if frames else "")
+    for index, frame in enumerate(frames):
+        if not frame.protocol_hash and not stated:
+            raise DatasetError(f"{path}, frame {index}: carries no protocol_hash; state the protocol of these labels")
+        if frame.protocol_hash not in ("", expected):
+            whose = "the stated protocol has" if stated else "frame 0 has"
+            raise DatasetError(
+                f"{path}, frame {index}: carries the protocol_hash {frame.protocol_hash}, {whose} {expected}; labels "
+                "of two protocols do not mix"
+            )
+    document = dict(protocol) if protocol is not None else read.protocol if read is not None else {}
+    return Dataset.from_frames((replace(frame, protocol_hash=expected) for frame in frames), document)
 
 
 def lineages(frames: Sequence[LabelledFrame]) -> list[list[LabelledFrame]]:

@@ -26,14 +26,16 @@ def fresh_errors(
 ) -> dict[str, Any]:
     """Errors before and after training, and for the predictions made before also deviation against error.
 
-    :returns: n_frames; `after` and, with `before` given, `before`: each the document of `errors`; `deviation` as
-        `deviation_against_error` gives it.
+    :param before: may lack some of the labels: what a user brought was not predicted first.
+    :returns: n_frames; `after` and, where there are predictions, `before`: each the document of `errors`; `deviation`
+        as `deviation_against_error` gives it.
     """
     result: dict[str, Any] = {"n_frames": len(labels), "after": errors(labels, by_id(after))}
-    if before is not None:
-        predictions = by_id(before)
-        result["before"] = errors(labels, predictions)
-        result["deviation"] = deviation_against_error(labels, predictions)
+    predictions = by_id(before or ())
+    predicted = [label for label in labels if label.configuration.configuration_id in predictions]
+    if predicted:
+        result["before"] = errors(predicted, predictions)
+        result["deviation"] = deviation_against_error(predicted, predictions)
     return result
 
 

@@ -26,7 +26,7 @@ def draw_fresh(batches: Sequence[Batch], reference_energies: Mapping[int, float]
     import matplotlib.pyplot as plt
 
     figure, (forces, energies, deviation) = plt.subplots(1, 3, figsize=(15, 5), constrained_layout=True)
-    references = _references(batches, reference_energies)
+    references = atomic_energies([label for _, labels, _ in batches for label in labels], reference_energies)
     pooled: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
     for name, labels, predicted in batches:
         predictions = by_id(predicted)
@@ -52,14 +52,15 @@ def draw_fresh(batches: Sequence[Batch], reference_energies: Mapping[int, float]
     return figure
 
 
-def _references(batches: Sequence[Batch], given: Mapping[int, float] | None) -> NDArray[np.float64]:
-    """(19,) eV by atomic number."""
+def atomic_energies(labels: Sequence[LabelledFrame], given: Mapping[int, float] | None) -> NDArray[np.float64]:
+    """(19,) eV by atomic number: as given, or for None fitted to the energies of the labels (least squares)."""
     references = np.zeros(Z_MAX + 1)
     if given is not None:
         for number, energy in given.items():
             references[number] = energy
         return references
-    labels = [label for _, frames, _ in batches for label in frames]
+    if not labels:
+        return references
     counts = np.array([np.bincount(label.configuration.numbers, minlength=Z_MAX + 1) for label in labels], dtype=float)
     fitted: NDArray[np.float64] = np.linalg.lstsq(counts, np.array([label.energy for label in labels]), rcond=None)[0]
     return fitted

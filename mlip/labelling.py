@@ -15,7 +15,8 @@ from typing import Any
 import ase
 from ase.calculators.calculator import Calculator
 
-from .frames import Configuration, FrameError, LabelledFrame, hash_document
+from .dataset import protocol_hash_of
+from .frames import Configuration, FrameError, LabelledFrame
 from .sanity import unphysical
 from .settings import check_keys
 from .units import MINIMUM_DISTANCE_RATIO_DFT
@@ -36,24 +37,19 @@ class Loss:
     formula: str
     source: str
     reason: str
-    """One of LOSSES."""
+    """One of LOSSES, or of the labeller's own."""
     message: str
     """What was seen, in one line."""
 
 
 def loss_document(configuration: Configuration, reason: str, message: str) -> dict[str, Any]:
     """The entry of a lost label in an account of losses."""
-    return dataclasses.asdict(_loss(configuration, reason, message))
+    return dataclasses.asdict(lost(configuration, reason, message))
 
 
 def protocol_of(calculator: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The protocol document of labels by an ASE calculator: what it was, and which ASE it was part of."""
     return {"calculator": calculator, "parameters": dict(parameters), "ase": ase.__version__}
-
-
-def protocol_hash_of(protocol: Mapping[str, Any]) -> str:
-    """'p' and 31 hex digits over a protocol document, made as dft_inputs makes them: what frames carry."""
-    return "p" + hash_document(dict(protocol))[:31]
 
 
 def label_with_ase(
@@ -113,7 +109,7 @@ def _labels(
 
 def _label(configuration: Configuration, engine: Calculator, identity: str) -> LabelledFrame | Loss:
     if problem := unphysical(configuration, MINIMUM_DISTANCE_RATIO_DFT):
-        return _loss(configuration, "unphysical_distance", problem)
+        return lost(configuration, "unphysical_distance", problem)
     atoms = configuration.to_atoms()
     atoms.calc = engine
     try:
@@ -123,14 +119,15 @@ def _label(configuration: Configuration, engine: Calculator, identity: str) -> L
         has_stress = configuration.periodic and "stress" in engine.implemented_properties
         stress = atoms.get_stress(voigt=False) if has_stress else None
     except Exception as error:  # noqa: BLE001 whatever a calculator raises is the loss of one configuration
-        return _loss(configuration, "calculator_failed", _line(error))
+        return lost(configuration, "calculator_failed", _line(error))
     try:
         return LabelledFrame(configuration, float(energy), forces, stress, identity)
     except (FrameError, TypeError) as error:
-        return _loss(configuration, "unusable_result", _line(error))
+        return lost(configuration, "unusable_result", _line(error))
 
 
-def _loss(configuration: Configuration, reason: str, message: str) -> Loss:
+def lost(configuration: Configuration, reason: str, message: str) -> Loss:
+    """The loss of a configuration."""
     return Loss(configuration.configuration_id, configuration.formula, configuration.origin.source, reason, message)
 
 

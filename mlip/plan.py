@@ -19,11 +19,14 @@ from .baseline import Baseline, fit_reference_energies
 from .dataset import Dataset
 from .frames import LabelledFrame, hash_document
 from .graph import build_graph
+from .initial import Initial, carried, shifted_energies
 from .objective import Sample, batches, join_samples, prepare
 from .potential import Architecture, baseline_part, get_architecture
 from .train_settings import TrainingError, TrainSettings
 from .units import Z_MAX
 
+ARCHITECTURE, PRESET = "teanet", "campaign"
+"""What is trained where nothing else is asked for."""
 SMALLEST_SCALE = 0.05
 """eV/Å: scale of a dataset whose forces all vanish."""
 REPULSION_REACH = 2.5
@@ -54,22 +57,33 @@ class Plan:
 
 def make_plan(
     dataset: Dataset,
-    architecture: str,
-    preset: str,
+    architecture: str | None,
+    preset: str | None,
     settings: TrainSettings,
     reference_energies: Mapping[int, float] | None,
     elements: Collection[int],
     device: torch.device | str,
+    initial: Initial | None = None,
 ) -> Plan:
-    """Fit what is fitted without a network and prepare the samples; raises TrainingError for unusable data."""
+    """Fit what is fitted without a network and prepare the samples.
+
+    `architecture` and `preset` None: those of `initial`, else the defaults. Raises TrainingError for unusable data and
+    for an architecture or preset that contradicts `initial`.
+    """
     if len(dataset) == 0:
         raise TrainingError("the dataset has no frames")
-    chosen = get_architecture(architecture)
-    baseline = fit_baseline(dataset.frames, reference_energies, elements)
-    config = _fitted_config(chosen.preset(preset), dataset.frames)
+    if initial is None:
+        chosen, preset = get_architecture(architecture or ARCHITECTURE), preset or PRESET
+        config = _fitted_config(chosen.preset(preset), dataset.frames)
+    else:
+        _check_kind(initial, architecture, preset)
+        start = initial.committee
+        chosen, preset, config = start.architecture, start.preset, start.config
+    baseline = fit_baseline(dataset.frames, reference_energies, elements, initial)
     parts = dataset.split(settings.validation_fraction, settings.split_seed)
     train, validation = [prepare(part.frames, baseline, config.cutoff, torch.float32, device) for part in parts]
-    card = _card(dataset, len(train), len(validation), chosen.name, preset, settings, reference_energies is not None)
+    energies = "given" if reference_energies is not None else f"least squares on all {len(dataset)} frames"
+    card = _card(dataset, len(train), len(validation), chosen.name, preset, settings, energies)
     weights = chosen.init(config, torch.Generator().manual_seed(0))
     return Plan(
         architecture=chosen,
@@ -86,36 +100,68 @@ def make_plan(
     )
 
 
+def _check_kind(initial: Initial, architecture: str | None, preset: str | None) -> None:
+    start = initial.committee
+    for what, asked, has in (("architecture", architecture, start.architecture.name), ("preset", preset, start.preset)):
+        if asked not in (None, has):
+            raise TrainingError(
+                f"{what} {asked!r}: the initial model has {has!r}, and its weights fit nothing else; leave the {what} "
+                "out or train without an initial model"
+            )
+
+
 def _joined(samples: Sequence[Sample], batch_bonds: int) -> list[Sample]:
     order = list(range(len(samples)))
     return [join_samples([samples[i] for i in chunk]) for chunk in batches(samples, order, len(order), batch_bonds)]
 
 
 def fit_baseline(
-    frames: Sequence[LabelledFrame], reference_energies: Mapping[int, float] | None, elements: Collection[int] = ()
+    frames: Sequence[LabelledFrame],
+    reference_energies: Mapping[int, float] | None,
+    elements: Collection[int] = (),
+    initial: Initial | None = None,
 ) -> Baseline:
     """Reference energies (given in eV per atomic number, else least squares) and scale for these frames.
 
     Of `elements` those that are in no frame get the mean of the fitted energies: a model that shall meet them in
-    exploration has to have some number, and the first labels with them will correct it.
+    exploration has to have some number, and the first labels with them will correct it. With `initial`, its scale and
+    its elements stay, and its energies are shifted (see initial.py) where none are given.
 
     The scale is the mean over frames of the root mean square force that the repulsion leaves over, so one frame of
     colliding atoms does not set it. Raises TrainingError if a given table lacks one of `elements` or of the frames.
     """
-    blank = Baseline(tuple((z, 0.0) for z in range(1, Z_MAX + 1)))
+    old = None if initial is None else initial.committee.baseline
+    blank = Baseline(tuple((z, 0.0) for z in range(1, Z_MAX + 1)), repulsion=old is None or old.repulsion)
     ground = [baseline_part(blank, build_graph([frame.configuration], REPULSION_REACH), False) for frame in frames]
-    if reference_energies is None:
-        energies = fit_reference_energies(frames, [float(part.energy[0]) for part in ground])
-        mean = float(np.mean([energy for _, energy in energies]))
-        energies = tuple(sorted({**dict.fromkeys(elements, mean), **dict(energies)}.items()))
-    else:
-        occurring = {int(z) for frame in frames for z in frame.configuration.numbers}
-        _check_given(reference_energies, occurring, "the frames")
-        _check_given(reference_energies, elements, "the elements the model shall know")
-        energies = tuple(sorted((int(z), float(energy)) for z, energy in reference_energies.items()))
+    energies = _energies(frames, reference_energies, elements, initial, [float(part.energy[0]) for part in ground])
+    if old is not None:
+        return Baseline(energies, old.repulsion, old.scale)
     rest = [f.forces - part.forces.numpy() for f, part in zip(frames, ground, strict=True)]
     scale = float(np.mean([np.sqrt(np.mean(force**2)) for force in rest]))
     return Baseline(energies, scale=max(scale, SMALLEST_SCALE))
+
+
+def _energies(
+    frames: Sequence[LabelledFrame],
+    given: Mapping[int, float] | None,
+    elements: Collection[int],
+    initial: Initial | None,
+    repulsion: Sequence[float],
+) -> tuple[tuple[int, float], ...]:
+    if given is not None:
+        occurring = {int(z) for frame in frames for z in frame.configuration.numbers}
+        _check_given(given, occurring, "the frames")
+        _check_given(given, elements, "the elements the model shall know")
+        found = {int(z): float(energy) for z, energy in given.items()}
+        if initial is not None:
+            found = carried(dict(initial.committee.baseline.reference_energies), found)
+        return tuple(sorted(found.items()))
+    if initial is None:
+        found = dict(fit_reference_energies(frames, repulsion))
+    else:
+        found = shifted_energies(initial.committee, frames, repulsion)
+    mean = float(np.mean(list(found.values())))
+    return tuple(sorted({**dict.fromkeys(elements, mean), **found}.items()))
 
 
 def _check_given(reference_energies: Mapping[int, float], elements: Collection[int], whose: str) -> None:
@@ -144,7 +190,7 @@ def _card(
     architecture: str,
     preset: str,
     settings: TrainSettings,
-    given: bool,
+    energies: str,
 ) -> dict[str, Any]:
     return {
         "created_by": f"aiida-argonaut {__version__}",
@@ -158,6 +204,6 @@ def _card(
             "n_train": n_train,
             "n_validation": n_validation,
         },
-        "reference_energies": "given" if given else f"least squares on all {len(dataset)} frames",
+        "reference_energies": energies,
         "settings": asdict(settings),
     }

@@ -30,6 +30,9 @@ INFO_KEYS = (
 )
 """Keys of `PredictedFrame.info` that a file carries, beside origin and prediction."""
 
+ENERGY_KEY = "committee_energy"
+"""In `info` of every frame that has a prediction."""
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -73,7 +76,7 @@ class PredictedFrame:
         """ASE atoms: energy, deviations and stress in `info`, committee_forces and force_deviation as arrays."""
         atoms, prediction = self.configuration.to_atoms(), self.prediction
         atoms.info.update({key: self.info[key] for key in INFO_KEYS if self.info.get(key) is not None})
-        atoms.info["committee_energy"] = float(prediction.energy)
+        atoms.info[ENERGY_KEY] = float(prediction.energy)
         atoms.info["committee_energy_deviation"] = float(prediction.energy_deviation)
         atoms.info["force_deviation_max"] = prediction.force_deviation_max
         if prediction.stress is not None:
@@ -85,13 +88,13 @@ class PredictedFrame:
     @classmethod
     def from_atoms(cls, atoms: ase.Atoms) -> PredictedFrame:
         """Take configuration and prediction from ASE atoms; FrameError names what is missing."""
-        missing = [key for key in ("committee_energy", "committee_energy_deviation") if key not in atoms.info]
+        missing = [key for key in (ENERGY_KEY, "committee_energy_deviation") if key not in atoms.info]
         missing += [key for key in ("committee_forces", "force_deviation") if key not in atoms.arrays]
         if missing:
             raise FrameError(f"no stored prediction ({', '.join(missing)} missing); predict the frames first")
         stress = atoms.info.get("committee_stress")
         prediction = Prediction(
-            energy=float(atoms.info["committee_energy"]),
+            energy=float(atoms.info[ENERGY_KEY]),
             energy_deviation=float(atoms.info["committee_energy_deviation"]),
             forces=np.asarray(atoms.arrays["committee_forces"], dtype=np.float64),
             stress=None if stress is None else np.asarray(stress, dtype=np.float64).reshape(3, 3),

@@ -6,6 +6,9 @@ when forces are nearly right. What is kept is an exponential moving average of t
 loss, which always counts energies with their final weight: a few dozen frames are soon learned by heart. A run that is
 stopped by its budget has gone through the whole schedule and leaves a usable model.
 
+A fine-tune (see initial.py) begins with the weights of another model, which are validated before the first step: what
+is kept is never worse on the validation frames than what it began with.
+
 If the loss, on training or validation frames, stops being finite, training goes back to the last good state with half
 the learning rate, and gives up only after several such steps back.
 """
@@ -27,6 +30,7 @@ from .committee import Committee
 from .dataset import Dataset
 from .frames import hash_document
 from .graph import device_of
+from .initial import Initial
 from .objective import Sample, Weights, batches, errors, join_samples, loss
 from .plan import Plan, make_plan
 from .potential import Parameters, network_part
@@ -47,8 +51,8 @@ Report = Callable[[int, float, Mapping[str, Any]], None]
 
 def train_committee(
     dataset: Dataset,
-    architecture: str = "teanet",
-    preset: str = "campaign",
+    architecture: str | None = None,
+    preset: str | None = None,
     settings: TrainSettings | None = None,
     seed: int = 0,
     n_members: int = 1,
@@ -58,26 +62,31 @@ def train_committee(
     device: torch.device | str = "cpu",
     checkpoints: Path | None = None,
     report: Report | None = None,
+    initial: Initial | None = None,
 ) -> Committee:
-    """Train members with seeds `seed`, `seed + 1` ... on `dataset`.
+    """Train members with seeds `seed`, `seed + 1` ... on `dataset`, from random weights or from those of `initial`.
 
-    `reference_energies`: atomic number -> eV of the free atom, else least squares; `elements`: atomic numbers that the
-    models shall know even where no frame has them (see `plan.fit_baseline`); `budget`: wall time in s for all
-    members together; `checkpoints`: folder for resuming. Raises TrainingError for data that cannot be trained with.
+    `architecture`, `preset`: None is what `initial` has, else teanet and campaign; `reference_energies`:
+    atomic number -> eV of the free atom, else least squares; `elements`: atomic numbers that the models shall know even
+    where no frame has them (see `plan.fit_baseline`); `budget`: wall time in s for all members together; `checkpoints`:
+    folder for resuming. Raises TrainingError for data that cannot be trained with.
     """
     device = device_of(device)
-    plan = make_plan(dataset, architecture, preset, settings or TrainSettings(), reference_energies, elements, device)
+    settings = settings or TrainSettings()
+    plan = make_plan(dataset, architecture, preset, settings, reference_energies, elements, device, initial)
     members, metrics, records = [], [], []
     for member in range(n_members):
         share = None if budget is None else budget / n_members
         path = None if checkpoints is None else checkpoints / f"member-{seed + member}.safetensors"
-        state = _train_member(plan, seed + member, share, device, path, report)
+        begun = None if initial is None else (initial.weights(member), initial.document(member))
+        state = _train_member(plan, seed + member, share, device, path, report, begun)
         members.append({name: part.cpu().clone() for name, part in _unflatten(state.best, plan.shapes).items()})
         metrics += [{"member": member, **line} for line in state.metrics]
-        records.append(_member_card(state, seed + member, plan.settings))
+        record = _member_card(state, seed + member, plan.settings)
+        records.append(record if begun is None else {**record, "initial": begun[1]})
     return Committee(
         plan.architecture,
-        preset,
+        plan.preset,
         plan.config,
         plan.baseline,
         tuple(members),
@@ -87,13 +96,21 @@ def train_committee(
 
 
 def _train_member(
-    plan: Plan, seed: int, budget: float | None, device: torch.device | str, path: Path | None, report: Report | None
+    plan: Plan,
+    seed: int,
+    budget: float | None,
+    device: torch.device | str,
+    path: Path | None,
+    report: Report | None,
+    begun: tuple[Parameters, dict[str, Any]] | None,
 ) -> TrainingState:
-    """Train one member from its seed, or from its checkpoint if there is one."""
+    """Train one member from its seed, from the weights it is `begun` with, or from its checkpoint if there is one."""
     settings = plan.settings
-    mark = hash_document([plan.fingerprint, seed])
-    resume = path is not None and path.exists()
-    state = TrainingState.load(path, mark, device) if resume and path is not None else _initial(plan, seed, device)
+    mark = hash_document([plan.fingerprint, seed] if begun is None else [plan.fingerprint, seed, begun[1]])
+    if path is not None and path.exists():
+        state = TrainingState.load(path, mark, device)
+    else:
+        state = _first_state(plan, seed, None if begun is None else begun[0], device)
     good, saved = state.copy(), time.monotonic()
     began = saved - state.seconds
     stream = _samples(plan, seed, state)
@@ -122,9 +139,13 @@ def _train_member(
     return state
 
 
-def _initial(plan: Plan, seed: int, device: torch.device | str) -> TrainingState:
-    parameters = plan.architecture.init(plan.config, torch.Generator().manual_seed(seed))
-    return TrainingState.start(torch.cat([weight.flatten() for weight in parameters.values()]).to(device))
+def _first_state(plan: Plan, seed: int, weights: Parameters | None, device: torch.device | str) -> TrainingState:
+    """Random weights; or given ones, validated at once, so that they are the best until something better comes."""
+    parameters = weights or plan.architecture.init(plan.config, torch.Generator().manual_seed(seed))
+    state = TrainingState.start(torch.cat([parameters[name].flatten() for name in plan.shapes]).to(device))
+    if weights is not None and not _record(plan, state, 0.0):
+        raise TrainingError("the initial model has no finite errors on the validation frames; train without it")
+    return state
 
 
 def _unflatten(flat: Tensor, shapes: Mapping[str, tuple[int, ...]]) -> Parameters:
@@ -229,7 +250,7 @@ def _record(plan: Plan, state: TrainingState, progress: float) -> bool:
         "progress": round(progress, 4),
         "seconds": round(state.seconds, 2),
         "learning_rate": learning_rate(plan.settings, progress) * state.rate_factor,
-        "train_loss": state.train_loss,
+        "train_loss": state.train_loss if state.step else None,
     }
     state.metrics.append({**line, **{f"validation_{name}": value for name, value in measured.items()}})
     return True

@@ -6,13 +6,15 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiida import orm
 from aiida.common.exceptions import NotExistent
 from aiida.common.links import LinkType
 from plumpy.process_states import ProcessState
 
+NOT_SUBMITTED = "not_submitted"
+"""Reason of a label that was never begun, because the campaign came to a limit first."""
 STAGES = ("generate", "explore", "select", "label", "train", "evaluate")
 """Children of an iteration, by their call link labels, in order."""
 
@@ -36,29 +38,79 @@ def load_campaign(identifier: str | int) -> Any:
 
 
 def campaign_summary(campaign: orm.WorkChainNode) -> dict[str, Any]:
-    """All that `argonaut status` shows: the campaign and, per iteration, labels, errors, verdicts and times."""
+    """All that `argonaut status` shows: the newest part of the campaign and, per iteration of all its parts, labels,
+    errors, verdicts and times."""
+    parts = chain(campaign)
+    newest = parts[-1]
+    settings = newest.inputs.settings.get_dict()
     return {
-        "pk": campaign.pk,
-        "uuid": campaign.uuid,
-        "label": campaign.label,
-        **state(campaign),
-        "seed": campaign.inputs.seed.value,
-        "iterations_planned": campaign.inputs.settings["stop"]["iterations"] + 1,
-        "seconds": seconds(campaign),
-        "iterations": [iteration_summary(node) for node in iterations(campaign)],
-        "outputs": {link.link_label: link.node.uuid for link in _returned(campaign)},
+        "pk": newest.pk,
+        "uuid": newest.uuid,
+        "label": newest.label,
+        **state(newest),
+        "seed": newest.inputs.seed.value,
+        "iterations_planned": settings["stop"]["iterations"] + 1,
+        "budget": settings.get("budget", {}),
+        "seconds": round(sum(seconds(part) for part in parts), 1),
+        "parts": [part_summary(part) for part in parts],
+        "iterations": [
+            {"part": part.pk, "number": number, **iteration_summary(node)}
+            for part in parts
+            for number, node in own_iterations(part).items()
+        ],
+        "outputs": {link.link_label: link.node.uuid for link in _returned(newest)},
     }
 
 
+def part_summary(part: orm.WorkChainNode) -> dict[str, Any]:
+    """One of the campaigns that continue each other: how it ended, and what was changed when it began."""
+    resumption = part.inputs.resumption.get_dict() if "resumption" in part.inputs else {}
+    changes = resumption.get("changes", {})
+    return {"pk": part.pk, "uuid": part.uuid, **state(part), "seconds": seconds(part), "changes": changes}
+
+
+def chain(campaign: orm.WorkChainNode) -> list[orm.WorkChainNode]:
+    """The campaigns that continue each other, from the first to the newest, whichever of them is given.
+
+    A resumed campaign has the uuid of the one it continues in its input `resumption`. Of two that continue the same one
+    (they were resumed at the same moment) the older counts.
+    """
+    parts = [campaign]
+    while "resumption" in parts[0].inputs:
+        parts.insert(0, orm.load_node(parts[0].inputs.resumption["campaign"]))
+    while (continued := continuation(parts[-1])) is not None:
+        parts.append(continued)
+    return parts
+
+
+def continuation(campaign: orm.WorkChainNode) -> orm.WorkChainNode | None:
+    """The campaign that was resumed from this one, if there is one."""
+    query = orm.QueryBuilder().append(orm.Dict, filters={"attributes.campaign": campaign.uuid}, tag="resumption")
+    query.append(
+        orm.WorkChainNode, with_incoming="resumption", edge_filters={"label": "resumption"}, project="*", tag="resumed"
+    ).order_by({"resumed": "id"})
+    found = query.first(flat=True)
+    return found if isinstance(found, orm.WorkChainNode) else None
+
+
 def iterations(campaign: orm.WorkChainNode) -> list[orm.WorkChainNode]:
-    """The iterations of a campaign, in order."""
-    called = {label: node for label, node in children(campaign).items() if label.startswith("iteration_")}
-    return [called[label] for label in sorted(called, key=lambda label: int(label.removeprefix("iteration_")))]
+    """The iterations of a campaign and of those that it continues or is continued by, in order."""
+    return [node for part in chain(campaign) for node in own_iterations(part).values()]
+
+
+def own_iterations(campaign: orm.WorkChainNode) -> dict[int, orm.WorkChainNode]:
+    """The iterations that this one campaign called, by number (the seed iteration is 0), in order."""
+    called = {
+        int(label.removeprefix("iteration_")): node
+        for label, node in children(campaign).items()
+        if label.startswith("iteration_")
+    }
+    return dict(sorted(called.items()))
 
 
 def iteration_summary(node: orm.WorkChainNode) -> dict[str, Any]:
     """One iteration: what was labelled and lost, how good the committee was, what exploration met, how long it took."""
-    called, outputs = children(node), {link.link_label: link.node for link in _returned(node)}
+    called, outputs = stages(node), {link.link_label: link.node for link in _returned(node)}
     summary: dict[str, Any] = {
         "pk": node.pk,
         **state(node),
@@ -104,22 +156,63 @@ def label_summary(label: orm.ProcessNode | None) -> dict[str, Any] | None:
             "lost": losses["lost"],
             "reasons": dict(Counter(loss["reason"] for loss in losses["lost"])),
         }
-    ended, in_flight = label_progress(label)
-    return {"submitted": asked, "ended": ended, "in_flight": in_flight}
+    counts = label_counts(label)
+    return {"submitted": asked, "ended": counts.ended, "in_flight": counts.in_flight}
 
 
-def label_progress(label: orm.ProcessNode) -> tuple[int, int]:
-    """Labels that have ended and that are in flight, each by its newest attempt in the newest attempt of its shard.
+def labels_spent(parts: Iterable[orm.WorkChainNode]) -> tuple[int, int]:
+    """(ended, lost) labels of campaigns that continue each other.
+
+    An iteration that was begun again counts once, as far as it came at its best: what the earlier attempt labelled the
+    later one has taken over.
+    """
+    ended: Counter[int] = Counter()
+    lost: Counter[int] = Counter()
+    for part in parts:
+        for number, iteration in own_iterations(part).items():
+            label = stages(iteration).get("label")
+            if label is not None:
+                counts = label_counts(label)
+                ended[number] = max(ended[number], counts.ended)
+                lost[number] = max(lost[number], counts.lost)
+    return ended.total(), lost.total()
+
+
+class LabelCounts(NamedTuple):
+    """How the labels of a LabelWorkChain stand; those that are not in flight and have not ended were never begun."""
+
+    ended: int
+    lost: int
+    """Of those that have ended."""
+    in_flight: int
+
+
+def label_counts(label: orm.ProcessNode) -> LabelCounts:
+    """Counts by the account of losses, or before there is one by the newest attempt in the newest attempt of a shard.
 
     A shard that is one calculation tells nothing before its end: all its labels are in flight until then.
     """
-    counted: Counter[bool] = Counter()
+    if "losses" in label.outputs:
+        return _accounted(label.outputs.losses)
+    counted: Counter[str] = Counter()
     for shard in newest_attempts(label, "shard").values():
-        if isinstance(shard, orm.CalculationNode):
-            counted[shard.is_terminated] += shard.inputs.configurations.base.attributes.get("n_frames")
+        if "losses" in shard.outputs:
+            counted.update(_accounted(shard.outputs.losses)._asdict())
+        elif isinstance(shard, orm.CalculationNode):
+            counted["ended" if shard.is_terminated else "in_flight"] += shard.inputs.configurations.base.attributes.get(
+                "n_frames"
+            )
         else:
-            counted.update(node.is_terminated for node in newest_attempts(shard, "label").values())
-    return counted[True], counted[False]
+            attempts = newest_attempts(shard, "label").values()
+            counted["ended"] += sum(node.is_terminated for node in attempts)
+            counted["in_flight"] += sum(not node.is_terminated for node in attempts)
+            counted["lost"] += sum(node.is_terminated and not node.is_finished_ok for node in attempts)
+    return LabelCounts(counted["ended"], counted["lost"], counted["in_flight"])
+
+
+def _accounted(losses: orm.Dict) -> LabelCounts:
+    never = sum(loss["reason"] == NOT_SUBMITTED for loss in losses["lost"])
+    return LabelCounts(losses["submitted"] - never, len(losses["lost"]) - never, 0)
 
 
 def member_summary(train: orm.WorkChainNode) -> dict[str, int]:
@@ -155,6 +248,12 @@ def is_stillborn(node: orm.ProcessNode) -> bool:
     if not isinstance(node, orm.WorkChainNode | orm.CalcJobNode):
         return False
     return node.process_state in (None, ProcessState.CREATED) and node.checkpoint is None
+
+
+def stages(iteration: orm.ProcessNode) -> dict[str, Any]:
+    """The stages of an iteration that have begun, each by its newest attempt."""
+    newest = {stage: newest_attempts(iteration, stage).get(stage) for stage in STAGES}
+    return {stage: node for stage, node in newest.items() if node is not None}
 
 
 def newest_attempts(node: orm.ProcessNode, kind: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ class AttemptsWorkChain(WindowWorkChain):
         """Every piece of work, in the order in which to start it, is at its first attempt."""
         self.ctx.attempts = dict.fromkeys(names, 1)
         self.ctx.decided = not self.ctx.attempts
+        self.ctx.limit = None
 
     def undecided(self) -> bool:
         """Whether a piece of work is neither done nor given up."""
@@ -29,6 +30,10 @@ class AttemptsWorkChain(WindowWorkChain):
         """Why this ended attempt shall be followed by another one; None if what it left is the result."""
         raise TypeError(f"{type(self).__name__} does not say what is worth another attempt at {name}")
 
+    def limit(self) -> str | None:
+        """Why nothing more may be started; asked before anything is. What runs then is waited for."""
+        return None
+
     def attempt_label(self, name: str) -> str:
         """Call link label of the current attempt at a piece of work."""
         attempt = self.ctx.attempts[name]
@@ -37,19 +42,31 @@ class AttemptsWorkChain(WindowWorkChain):
     def advance(self, width: int, submit: Callable[[str], orm.ProcessNode]) -> dict[str, orm.ProcessNode]:
         """Keep `width` attempts running, follow those that earned it by another, and wait for the next to end.
 
+        Once there is a `limit`, nothing more is started; see `unstarted`.
+
         :param submit: starts the current attempt (`attempt_label`) at the piece of work with this name.
         :returns: the current attempts that have ended, by label.
         """
-        self._follow_up()
+        if self.ctx.limit is None:
+            self._follow_up()
         names = {self.attempt_label(name): name for name in self.ctx.attempts}
+        if self.ctx.limit is None and names.keys() - self.children().keys():
+            self.ctx.limit = self.limit()
+        if self.ctx.limit is not None:
+            names = {label: name for label, name in names.items() if label in self.children()}
         ended = self.fill_window(names, width, lambda label: submit(names[label]))
-        self.ctx.decided = len(ended) == len(names) and not self._follow_up()
+        self.ctx.decided = len(ended) == len(names) and (self.ctx.limit is not None or not self._follow_up())
         return ended
 
     def last_attempts(self) -> dict[str, orm.ProcessNode]:
-        """The current, and when all is decided last, attempt at each piece of work."""
+        """The current, and when all is decided last, attempt at each piece of work that was started."""
         children = self.children()
-        return {name: children[self.attempt_label(name)] for name in self.ctx.attempts}
+        labels = {name: self.attempt_label(name) for name in self.ctx.attempts}
+        return {name: children[label] for name, label in labels.items() if label in children}
+
+    def unstarted(self) -> list[str]:
+        """The pieces of work whose current attempt a limit has kept from being started."""
+        return [name for name in self.ctx.attempts if name not in self.last_attempts()]
 
     def _follow_up(self) -> bool:
         """Count another attempt for everything that ended and earned one; whether anything did."""

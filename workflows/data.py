@@ -15,6 +15,7 @@ from typing import Any
 
 from aiida.common.exceptions import ValidationError
 from aiida.orm import Data
+from ase import Atoms
 
 from ..mlip.dataset import Dataset
 from ..mlip.frames import (
@@ -26,7 +27,7 @@ from ..mlip.frames import (
     write_atoms,
     write_configurations,
 )
-from ..mlip.predictions import PredictedFrame, read_predicted
+from ..mlip.predictions import ENERGY_KEY, PredictedFrame
 
 FRAMES_FILE = "frames.extxyz"
 
@@ -96,10 +97,14 @@ class ConfigurationsData(FilesData):
             except FrameError as error:  # it names a file in the repository's own space, which says nothing to anyone
                 raise FrameError(str(error).replace(handle.name, FRAMES_FILE)) from error
 
-    def predicted_frames(self) -> list[PredictedFrame]:
-        """The configurations with the committee's predictions, in order."""
+    def atoms(self) -> list[Atoms]:
+        """The configurations with all that the file says of them, in order."""
         with self.base.repository.as_path() as folder:
-            return read_predicted(folder / FRAMES_FILE)
+            return read_atoms(folder / FRAMES_FILE) if self.n_frames else []
+
+    def predicted_frames(self) -> list[PredictedFrame]:
+        """The configurations that have predictions of a committee, with them, in order."""
+        return [PredictedFrame.from_atoms(atoms) for atoms in self.atoms() if ENERGY_KEY in atoms.info]
 
     def part(self, start: int, end: int) -> ConfigurationsData:
         """An unstored node with the frames start <= index < end, predictions included."""
@@ -167,3 +172,9 @@ class CommitteeData(FilesData):
     def n_members(self) -> int:
         """How many members."""
         return int(self.base.attributes.get("n_members"))
+
+
+def dataset_node(dataset: Dataset) -> DatasetData:
+    """An unstored node of a dataset."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return DatasetData.from_dataset(dataset, Path(scratch))

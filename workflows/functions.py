@@ -7,23 +7,39 @@ from pathlib import Path
 from typing import Any
 
 from aiida import orm
-from aiida.engine import calcfunction
+from aiida.engine import ExitCode, calcfunction
+from ase import Atoms
 
 from ..mlip import dataset as datasets
+from ..mlip.frames import Configuration, write_atoms
 from ..mlip.fresh import fresh_errors
 from ..mlip.labelling import loss_document
 from ..mlip.model_files import merge_model_folders
+from ..mlip.pool import PoolError, draw
 from ..mlip.starts import choose_starts
-from .data import CommitteeData, ConfigurationsData, DatasetData
+from ..provenance_db.queries import NOT_SUBMITTED
+from .data import FRAMES_FILE, CommitteeData, ConfigurationsData, DatasetData, dataset_node
 from .plan import iteration_plan
-from .pw_results import collect, pseudo_atom_energies, pw_inputs
+from .pw_results import MACHINE_REASONS, collect, pseudo_atom_energies, pw_inputs
 
 
 @calcfunction
-def plan_iteration(settings: orm.Dict, seed: orm.Int, previous: orm.Dict | None = None) -> dict[str, Any]:
-    """The settings of every stage of the next iteration, with seeds derived from the campaign's seed."""
+def plan_iteration(
+    settings: orm.Dict,
+    seed: orm.Int,
+    previous: orm.Dict | None = None,
+    committee: CommitteeData | None = None,
+    initial: CommitteeData | None = None,
+) -> dict[str, Any]:
+    """The settings of every stage of the next iteration, with seeds derived from the campaign's seed.
+
+    :param committee: what it explores with; without one it labels a seed set.
+    :param initial: whose weights its training starts from, if it does not start from random ones.
+    """
     done = previous["iteration"] + 1 if previous is not None else 0
-    plan = iteration_plan(settings.get_dict(), seed.value, done)
+    plan = iteration_plan(
+        settings.get_dict(), seed.value, done, explores=committee is not None, tunes=initial is not None
+    )
     members = {name: orm.Dict(document) for name, document in plan.pop("members").items()}
     return {**{name: orm.Dict(document) for name, document in plan.items()}, "members": members}
 
@@ -36,17 +52,13 @@ def reference_energies(**pseudos: orm.Data) -> orm.Dict:
 
 @calcfunction
 def choose_exploration_starts(
-    dataset: DatasetData, configurations: ConfigurationsData, settings: orm.Dict
+    configurations: ConfigurationsData, settings: orm.Dict, dataset: DatasetData | None = None
 ) -> ConfigurationsData:
-    """Where trajectories start: all new random configurations, and some frames of the dataset."""
-    chosen = choose_starts(
-        [frame.configuration for frame in dataset.dataset().frames],
-        configurations.configurations(),
-        count=settings["dataset_starts"],
-        seed=settings["seed"],
-    )
-    with tempfile.TemporaryDirectory() as scratch:
-        return ConfigurationsData.from_configurations(chosen, Path(scratch))
+    """Where trajectories start: all new configurations, and some frames of the dataset if there is one."""
+    frames = [] if dataset is None else dataset.dataset().frames
+    known = [frame.configuration for frame in frames]
+    fresh = configurations.configurations()
+    return _configurations(choose_starts(known, fresh, count=settings["dataset_starts"], seed=settings["seed"]))
 
 
 @calcfunction
@@ -71,22 +83,74 @@ def collect_pw(configurations: ConfigurationsData, settings: orm.Dict, **results
     frames, losses = collect(configurations.configurations(), settings.get_dict(), results)
     outputs: dict[str, Any] = {"losses": orm.Dict(losses)}
     if frames:
-        outputs["labels"] = _stored(datasets.Dataset.from_frames(frames, settings["protocol"]))
+        outputs["labels"] = dataset_node(datasets.Dataset.from_frames(frames, settings["protocol"]))
     return outputs
 
 
 @calcfunction
 def lose_shard(configurations: ConfigurationsData) -> orm.Dict:
     """The account of a shard whose labeller left none: every label is lost, and chemistry had no part in it."""
-    message = "the labeller of the whole shard failed in every attempt"
-    lost = [loss_document(c, "infrastructure", message) for c in configurations.configurations()]
+    return _all_lost(configurations, "infrastructure", "the labeller of the whole shard failed in every attempt")
+
+
+@calcfunction
+def shelve_shard(configurations: ConfigurationsData) -> orm.Dict:
+    """The account of a shard that was never labelled, because the campaign came to a limit first."""
+    return _all_lost(configurations, NOT_SUBMITTED, "the campaign came to a limit first")
+
+
+@calcfunction
+def draw_from_pool(
+    pool: ConfigurationsData, settings: orm.Dict, dataset: DatasetData | None = None
+) -> ConfigurationsData | ExitCode:
+    """`count` configurations of the pool that are not in the dataset, drawn by the seed."""
+    known = [] if dataset is None else [f.configuration.configuration_id for f in dataset.dataset().frames]
+    try:
+        drawn = draw(pool.configurations(), known, settings["count"], settings["seed"])
+    except PoolError as error:
+        return ExitCode(1, str(error))
+    return _configurations(drawn)
+
+
+@calcfunction
+def join_configurations(chosen: ConfigurationsData, besides: ConfigurationsData) -> ConfigurationsData:
+    """The chosen candidates with their predictions, then those to be labelled besides; none of them twice."""
+    frames: dict[str, Atoms] = {}
+    for frame in [*chosen.atoms(), *besides.atoms()]:
+        frames.setdefault(Configuration.from_atoms(frame).configuration_id, frame)
+    with tempfile.TemporaryDirectory() as scratch:
+        write_atoms(Path(scratch) / FRAMES_FILE, frames.values())
+        return ConfigurationsData.from_file(Path(scratch) / FRAMES_FILE)
+
+
+@calcfunction
+def to_relabel(dataset: DatasetData, **parts: orm.Data) -> ConfigurationsData:
+    """Of `candidates_N`, those that `losses_N` calls lost by the machine and that the dataset has not got since."""
+    known = {frame.configuration.configuration_id for frame in dataset.dataset().frames}
+    found: dict[str, Configuration] = {}
+    for name, losses in parts.items():
+        if isinstance(losses, orm.Dict):
+            lost = {loss["configuration_id"] for loss in losses["lost"] if loss["reason"] in MACHINE_REASONS}
+            for configuration in parts[name.replace("losses", "candidates")].configurations():
+                if configuration.configuration_id in lost - known:
+                    found[configuration.configuration_id] = configuration
+    return _configurations(list(found.values()))
+
+
+def _all_lost(configurations: ConfigurationsData, reason: str, message: str) -> orm.Dict:
+    lost = [loss_document(configuration, reason, message) for configuration in configurations.configurations()]
     return orm.Dict({"submitted": len(lost), "ok": 0, "lost": lost})
+
+
+def _configurations(chosen: list[Configuration]) -> ConfigurationsData:
+    with tempfile.TemporaryDirectory() as scratch:
+        return ConfigurationsData.from_configurations(chosen, Path(scratch))
 
 
 @calcfunction
 def merge_datasets(**parts: DatasetData) -> DatasetData:
     """All frames of the parts; refuses to mix protocols."""
-    return _stored(datasets.merge([parts[name].dataset() for name in sorted(parts)]))
+    return dataset_node(datasets.merge([parts[name].dataset() for name in sorted(parts)]))
 
 
 @calcfunction
@@ -117,8 +181,3 @@ def compare_fresh(
     """Errors on the fresh labels: of the predictions made before they were labelled, and after training on them."""
     before = None if candidates is None else candidates.predicted_frames()
     return orm.Dict(fresh_errors(labels.dataset().frames, after.predicted_frames(), before))
-
-
-def _stored(dataset: datasets.Dataset) -> DatasetData:
-    with tempfile.TemporaryDirectory() as scratch:
-        return DatasetData.from_dataset(dataset, Path(scratch))

@@ -1,6 +1,6 @@
 """One iteration of active learning: generate, explore, select, label, grow the dataset, train, and say how good it was.
 
-The first iteration has no committee yet: what it generates is labelled as it is, the seed set.
+Without a committee yet there is nothing to explore with: what is generated is labelled as it is, the seed set.
 """
 
 from __future__ import annotations
@@ -8,22 +8,29 @@ from __future__ import annotations
 from typing import Any
 
 from aiida import orm
-from aiida.engine import ExitCode, ToContext, if_
+from aiida.engine import ExitCode, ToContext, if_, while_
 from aiida.plugins import CalculationFactory
 
+from ..provenance_db.queries import newest_attempts
+from .attempts import AttemptsWorkChain
 from .data import CommitteeData, ConfigurationsData, DatasetData
-from .functions import choose_exploration_starts, compare_fresh, merge_datasets, plan_iteration
+from .functions import (
+    choose_exploration_starts,
+    compare_fresh,
+    draw_from_pool,
+    join_configurations,
+    merge_datasets,
+    plan_iteration,
+)
 from .label import LabelWorkChain
+from .pw_failures import bar_calculations, spoiled
 from .train import TrainWorkChain
-from .window import WindowWorkChain
 
-GenerateCalculation = CalculationFactory("argonaut.generate")
-ExploreCalculation = CalculationFactory("argonaut.explore")
-SelectCalculation = CalculationFactory("argonaut.select")
-EvaluateCalculation = CalculationFactory("argonaut.evaluate")
+JOBS = {stage: CalculationFactory(f"argonaut.{stage}") for stage in ("generate", "explore", "select", "evaluate")}
+"""The stages that are one job each."""
 
 
-class IterationWorkChain(WindowWorkChain):
+class IterationWorkChain(AttemptsWorkChain):
     """Grows a dataset by one batch of labels and trains a committee on it."""
 
     @classmethod
@@ -35,32 +42,37 @@ class IterationWorkChain(WindowWorkChain):
         spec.input_namespace("codes", dynamic=True, valid_type=orm.AbstractCode, help="Code per stage.")
         spec.input_namespace("pseudos", dynamic=True, required=False, valid_type=orm.Data)
         spec.input("reference_energies", valid_type=orm.Dict, required=False)
-        spec.input_namespace("previous", required=False, help="What the iteration before left.")
+        spec.input_namespace("previous", required=False, help="What the iteration before left, or a user brought.")
         spec.input("previous.plan", valid_type=orm.Dict, required=False)
         spec.input("previous.dataset", valid_type=DatasetData, required=False)
         spec.input("previous.committee", valid_type=CommitteeData, required=False)
+        spec.input("initial", valid_type=CommitteeData, required=False, help="Whose weights training starts from.")
+        spec.input(
+            "besides", valid_type=ConfigurationsData, required=False, help="To be labelled besides, without selection."
+        )
+        spec.input("pool", valid_type=ConfigurationsData, required=False, help="Drawn from, instead of generation.")
+        spec.input("table", valid_type=DatasetData, required=False, help="Where the `table` labeller looks labels up.")
         spec.outline(
             cls.plan,
-            cls.generate,
+            if_(cls.asks_for_configurations)(cls.generate, while_(cls.undecided)(cls.work)),
             if_(cls.has_committee)(
-                cls.explore,
-                cls.select,
+                cls.explore, while_(cls.undecided)(cls.work),
+                cls.select, while_(cls.undecided)(cls.work),
             ),
             cls.label,
             cls.grow,
-            if_(cls.has_fresh_labels)(
-                cls.train,
-                cls.evaluate,
-            ),
+            if_(cls.has_to_learn)(cls.train),
+            if_(cls.has_fresh_labels)(cls.evaluate, while_(cls.undecided)(cls.work)),
             cls.finish,
-        )
+        )  # fmt: skip
         spec.output("plan", valid_type=orm.Dict, help="The number of this iteration.")
         spec.output("dataset", valid_type=DatasetData)
         spec.output("committee", valid_type=CommitteeData)
         spec.output(
-            "candidates", valid_type=ConfigurationsData, help="What was labelled, with predictions made before."
-        )
-        spec.output("losses", valid_type=orm.Dict)
+            "candidates", valid_type=ConfigurationsData, required=False,
+            help="What was labelled, with predictions made before.",
+        )  # fmt: skip
+        spec.output("losses", valid_type=orm.Dict, required=False)
         spec.output("labels", valid_type=DatasetData, required=False, help="The fresh labels; absent if all were lost.")
         spec.output("errors", valid_type=orm.Dict, required=False, help="On fresh labels, before and after training.")
         spec.output("trajectories", valid_type=orm.Dict, required=False)
@@ -74,108 +86,156 @@ class IterationWorkChain(WindowWorkChain):
         )
         spec.exit_code(416, "ERROR_TRAIN", message="Training <{pk}> failed: {reason}")
         spec.exit_code(417, "ERROR_EVALUATE", message="Evaluation <{pk}> failed: {reason}")
+        spec.exit_code(418, "ERROR_LIMIT", message="{reason}; the labels made so far are attached.")
 
     def plan(self) -> None:
         """Derive seeds and settings of every stage."""
         previous = self.inputs.get("previous", {})
         arguments = {"previous": previous["plan"]} if "plan" in previous else {}
+        arguments |= {"committee": previous["committee"]} if "committee" in previous else {}
+        arguments |= {"initial": self.inputs.initial} if "initial" in self.inputs else {}
         self.ctx.plan = plan_iteration(self.inputs.settings, self.inputs.seed, **arguments)
         self.report(f"iteration {self.ctx.plan['plan']['iteration']}: seeds and settings of every stage are fixed")
 
-    def options(self, stage: str) -> dict[str, Any]:
-        """Metadata with the scheduler options of a stage."""
-        return {"options": self.inputs.settings["stages"][stage]["options"]}
+    def known(self) -> dict[str, DatasetData]:
+        """The dataset so far as a keyword argument, if there is one."""
+        previous = self.inputs.get("previous", {})
+        return {"dataset": previous["dataset"]} if "dataset" in previous else {}
 
-    def generate(self) -> ToContext:
-        """Random configurations: the seed set, or new starts for exploration."""
-        inputs = {
-            "code": self.inputs.codes["generate"],
-            "settings": self.ctx.plan["generate"],
-            "metadata": self.options("generate"),
-        }
-        return ToContext(generated=self.submit_once("generate", GenerateCalculation, inputs))
+    def prepare_job(self, stage: str, **inputs: Any) -> None:
+        """Begin a stage that is one job."""
+        code, options = self.inputs.codes[stage], self.inputs.settings["stages"][stage]["options"]
+        self.ctx.job = {"code": code, "settings": self.ctx.plan[stage], "metadata": {"options": options}, **inputs}
+        self.begin([stage])
+
+    def work(self) -> None:
+        """Run the job of the stage that has begun; if the machine spoiled it, run it once more."""
+        self.advance(1, lambda stage: self.submit_once(self.attempt_label(stage), JOBS[stage], self.ctx.job))
+
+    def worth_another(self, name: str, attempt: int, node: orm.ProcessNode) -> str | None:
+        """What the machine did to a job, the first time; the failure is barred from the cache."""
+        reason = spoiled(node)
+        if reason is None or attempt > 1:
+            return None
+        bar_calculations([node])
+        return reason
+
+    def done(self, stage: str) -> Any:
+        """The last attempt at the job of a stage; None if there was no such stage."""
+        return newest_attempts(self.node, stage).get(stage)
+
+    def asks_for_configurations(self) -> bool:
+        """Whether there is a seed set to make, or starts for exploration."""
+        return bool(self.ctx.plan["generate"]["count"])
+
+    def generate(self) -> ExitCode | None:
+        """New configurations, random or drawn from the pool: the seed set, or new starts for exploration."""
+        if "pool" not in self.inputs:
+            self.prepare_job("generate")
+            return None
+        self.begin([])
+        drawn, node = draw_from_pool.run_get_node(self.inputs.pool, self.ctx.plan["generate"], **self.known())
+        if not node.is_finished_ok:
+            return self.exit_codes.ERROR_GENERATE.format(pk=node.pk, reason=node.exit_message)
+        self.ctx.configurations = drawn
+        return None
 
     def has_committee(self) -> bool:
-        """Whether there is a committee to explore with; also takes note of what generation made."""
-        return "committee" in self.inputs.get("previous", {}) and self.ctx.generated.is_finished_ok
+        """Whether there is a committee to explore with."""
+        return "committee" in self.inputs.get("previous", {})
 
-    def explore(self) -> ToContext:
+    def take_generated(self) -> ExitCode | None:
+        """What generation has made, if it was a job; says if some of it was lost."""
+        node = self.done("generate")
+        if node is None:
+            return None
+        if not node.is_finished_ok:
+            return self.exit_codes.ERROR_GENERATE.format(pk=node.pk, reason=node.exit_message)
+        self.ctx.configurations = node.outputs.configurations
+        lost = node.outputs.losses["lost"]
+        if lost:
+            self.report(f"{len(lost)} configurations could not be generated: {lost[0]['message']}")
+        return None
+
+    def explore(self) -> ExitCode | None:
         """Molecular dynamics with the committee of the iteration before."""
-        previous, generated = self.inputs.previous, self.ctx.generated
-        starts = choose_exploration_starts(previous.dataset, generated.outputs.configurations, self.ctx.plan["explore"])
-        inputs = {
-            "code": self.inputs.codes["explore"],
-            "settings": self.ctx.plan["explore"],
-            "committee": previous.committee,
-            "starts": starts,
-            "metadata": self.options("explore"),
-        }
-        self.report(f"exploring from {starts.n_frames} starts with {previous.committee.n_members} members")
-        return ToContext(explored=self.submit_once("explore", ExploreCalculation, inputs))
+        if (problem := self.take_generated()) is not None:
+            return problem
+        committee = self.inputs.previous.committee
+        starts = choose_exploration_starts(self.ctx.configurations, self.ctx.plan["explore"], **self.known())
+        self.report(f"exploring from {starts.n_frames} starts with {committee.n_members} members")
+        self.prepare_job("explore", committee=committee, starts=starts)
+        return None
 
-    def select(self) -> ToContext | ExitCode:
+    def select(self) -> ExitCode | None:
         """Choose what to label."""
-        explored = self.ctx.explored
+        explored = self.done("explore")
         if not explored.is_finished_ok:
             return self.exit_codes.ERROR_EXPLORE.format(pk=explored.pk, reason=explored.exit_message)
         reasons = explored.outputs.trajectories.get_dict().get("reasons", {})
         told = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
         self.report(f"explored {explored.outputs.frames.n_frames} frames; trajectories: {told}")
-        inputs = {
-            "code": self.inputs.codes["select"],
-            "settings": self.ctx.plan["select"],
-            "pool": explored.outputs.frames,
-            "dataset": self.inputs.previous.dataset,
-            "metadata": self.options("select"),
-        }
-        return ToContext(selected=self.submit_once("select", SelectCalculation, inputs))
+        self.prepare_job("select", pool=explored.outputs.frames, **self.known())
+        return None
 
-    def label(self) -> ToContext | ExitCode:
-        """Label the candidates, whose predictions are stored by now."""
-        if not self.ctx.generated.is_finished_ok:
-            return self.exit_codes.ERROR_GENERATE.format(
-                pk=self.ctx.generated.pk, reason=self.ctx.generated.exit_message
-            )
-        candidates = self.ctx.generated.outputs.configurations
-        unpacked = self.ctx.generated.outputs.losses["lost"]
-        if unpacked:
-            self.report(f"{len(unpacked)} configurations could not be generated: {unpacked[0]['message']}")
-        if "selected" in self.ctx:
-            selected = self.ctx.selected
+    def label(self) -> ToContext | ExitCode | None:
+        """Label the candidates, whose predictions are stored by now, and what shall be labelled besides."""
+        selected = self.done("select")
+        if selected is not None:
             if not selected.is_finished_ok:
                 return self.exit_codes.ERROR_SELECT.format(pk=selected.pk, reason=selected.exit_message)
-            candidates = selected.outputs.candidates
+            self.ctx.configurations = selected.outputs.candidates
             counts = selected.outputs.selection.get_dict().get("counts", {})
             self.report("verdicts: " + ", ".join(f"{verdict} {count}" for verdict, count in sorted(counts.items())))
+        elif (problem := self.take_generated()) is not None:
+            return problem
+        candidates = self.ctx.get("configurations")
+        if "besides" in self.inputs:
+            besides = self.inputs.besides
+            self.report(f"{besides.n_frames} configurations are labelled besides, without selection")
+            candidates = besides if candidates is None else join_configurations(candidates, besides)
+        if candidates is None:
+            return None
         self.out("candidates", candidates)
         inputs = {"configurations": candidates, "settings": self.ctx.plan["label"], "code": self.inputs.codes["label"]}
-        if "pseudos" in self.inputs:
-            inputs["pseudos"] = self.inputs.pseudos
+        inputs |= {port: self.inputs[port] for port in ("pseudos", "table") if port in self.inputs}
         self.report(f"labelling {candidates.n_frames} configurations")
         return ToContext(labelled=self.submit_once("label", LabelWorkChain, inputs))
 
     def grow(self) -> ExitCode | None:
-        """Join the fresh labels to the dataset."""
-        labelled, previous = self.ctx.labelled, self.inputs.get("previous", {})
-        if not labelled.is_finished_ok:
+        """Join the fresh labels to the dataset; at a limit of the campaign that is the end."""
+        known = self.known().get("dataset")
+        self.ctx.dataset = known
+        if "labelled" not in self.ctx:
+            return None
+        labelled = self.ctx.labelled
+        stopped = labelled.exit_status == LabelWorkChain.exit_codes.ERROR_LIMIT.status
+        if not (labelled.is_finished_ok or stopped):
             return self.exit_codes.ERROR_LABEL.format(pk=labelled.pk, reason=labelled.exit_message)
         losses = labelled.outputs.losses
         self.out("losses", losses)
-        if "labels" not in labelled.outputs:
-            if "dataset" not in previous:
-                return self.exit_codes.ERROR_NO_LABELS.format(pk=labelled.pk)
-            self.report(f"all {losses['submitted']} labels were lost; dataset and committee stay as they were")
-            self.ctx.dataset = previous["dataset"]
-            return None
-        fresh = labelled.outputs.labels
-        self.out("labels", fresh)
-        self.ctx.dataset = merge_datasets(known=previous["dataset"], fresh=fresh) if "dataset" in previous else fresh
-        self.report(f"dataset: {self.ctx.dataset.n_frames} frames, {fresh.n_frames} of them fresh")
+        if self.has_fresh_labels():
+            fresh = labelled.outputs.labels
+            self.out("labels", fresh)
+            self.ctx.dataset = fresh if known is None else merge_datasets(known=known, fresh=fresh)
+            self.report(f"dataset: {self.ctx.dataset.n_frames} frames, {fresh.n_frames} of them fresh")
+        elif known is not None and not stopped:
+            self.report(f"all {losses['submitted']} labels were lost; the dataset stays as it was")
+        if stopped:
+            if self.ctx.dataset is not None:
+                self.out("dataset", self.ctx.dataset)
+            return self.exit_codes.ERROR_LIMIT.format(reason=labelled.exit_message)
+        if self.ctx.dataset is None:
+            return self.exit_codes.ERROR_NO_LABELS.format(pk=labelled.pk)
         return None
 
     def has_fresh_labels(self) -> bool:
-        """Whether there is anything new to learn from."""
-        return "labels" in self.ctx.labelled.outputs
+        """Whether there is anything new."""
+        return "labelled" in self.ctx and "labels" in self.ctx.labelled.outputs
+
+    def has_to_learn(self) -> bool:
+        """Whether there are fresh labels, or a dataset that no committee has seen."""
+        return self.has_fresh_labels() or not self.has_committee()
 
     def train(self) -> ToContext:
         """Train a committee on the grown dataset."""
@@ -185,39 +245,38 @@ class IterationWorkChain(WindowWorkChain):
             "code": self.inputs.codes["train"],
             "members": self.ctx.plan["members"],
         }
-        if "reference_energies" in self.inputs:
-            inputs["reference_energies"] = self.inputs.reference_energies
+        inputs |= {port: self.inputs[port] for port in ("reference_energies", "initial") if port in self.inputs}
         return ToContext(trained=self.submit_once("train", TrainWorkChain, inputs))
 
-    def evaluate(self) -> ToContext | ExitCode:
+    def evaluate(self) -> ExitCode | None:
         """Predict the fresh labels again, now that the committee was trained on them."""
         trained = self.ctx.trained
         if not trained.is_finished_ok:
             return self.exit_codes.ERROR_TRAIN.format(pk=trained.pk, reason=trained.exit_message)
-        inputs = {
-            "code": self.inputs.codes["evaluate"],
-            "settings": self.ctx.plan["evaluate"],
-            "committee": trained.outputs.committee,
-            "dataset": self.ctx.labelled.outputs.labels,
-            "metadata": self.options("evaluate"),
-        }
-        return ToContext(evaluated=self.submit_once("evaluate", EvaluateCalculation, inputs))
+        labels = self.ctx.labelled.outputs.labels
+        self.prepare_job("evaluate", committee=trained.outputs.committee, dataset=labels)
+        return None
 
     def finish(self) -> ExitCode | None:
         """Attach the results and tell the errors."""
         self.out("plan", self.ctx.plan["plan"])
         self.out("dataset", self.ctx.dataset)
-        if "selected" in self.ctx:
-            self.out("trajectories", self.ctx.explored.outputs.trajectories)
-            self.out("selection", self.ctx.selected.outputs.selection)
+        explored, selected, evaluated = (self.done(stage) for stage in ("explore", "select", "evaluate"))
+        if selected is not None:
+            self.out("trajectories", explored.outputs.trajectories)
+            self.out("selection", selected.outputs.selection)
         if "trained" not in self.ctx:
             self.out("committee", self.inputs.previous.committee)
             return None
-        self.out("committee", self.ctx.trained.outputs.committee)
-        evaluated = self.ctx.evaluated
+        trained = self.ctx.trained
+        if not trained.is_finished_ok:
+            return self.exit_codes.ERROR_TRAIN.format(pk=trained.pk, reason=trained.exit_message)
+        self.out("committee", trained.outputs.committee)
+        if evaluated is None:
+            return None
         if not evaluated.is_finished_ok:
             return self.exit_codes.ERROR_EVALUATE.format(pk=evaluated.pk, reason=evaluated.exit_message)
-        candidates = {"candidates": self.ctx.selected.outputs.candidates} if "selected" in self.ctx else {}
+        candidates = {"candidates": selected.outputs.candidates} if selected is not None else {}
         errors = compare_fresh(self.ctx.labelled.outputs.labels, evaluated.outputs.predictions, **candidates)
         self.out("errors", errors)
         self.report(told_errors(errors.get_dict()))

@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 from aiida import orm
-from aiida.engine import while_
+from aiida.engine import ExitCode, while_
 from aiida.plugins import CalculationFactory, WorkflowFactory
 
 from .attempts import AttemptsWorkChain
+from .budget import limit_of
 from .data import ConfigurationsData, DatasetData
 from .functions import collect_pw, prepare_pw
 from .pw_failures import bar_from_cache, infrastructure_failure, last_calculation
+from .pw_results import UNSUBMITTED
 
 PwBaseWorkChain = WorkflowFactory("quantumespresso.pw.base")
 PwCalculation = CalculationFactory("quantumespresso.pw")
@@ -37,6 +39,7 @@ class LabelPwWorkChain(AttemptsWorkChain):
         spec.outline(cls.prepare, while_(cls.undecided)(cls.label), cls.collect)
         spec.output("labels", valid_type=DatasetData, required=False, help="Absent if every label was lost.")
         spec.output("losses", valid_type=orm.Dict, help="Every lost label with its reason, and the counts.")
+        spec.exit_code(423, "ERROR_LIMIT", message="{reason}; {number} labels were not asked for")
 
     def prepare(self) -> None:
         """Turn configurations into structures, k points and parameters; the costliest come first, to end together."""
@@ -50,6 +53,10 @@ class LabelPwWorkChain(AttemptsWorkChain):
     def label(self) -> None:
         """Keep W labels in flight; repeat those that the machine spoiled."""
         self.tell(self.advance(self.inputs.settings["max_jobs"], self.submit_label))
+
+    def limit(self) -> str | None:
+        """The campaign's limit, if it has come to one."""
+        return limit_of(self.node)
 
     def worth_another(self, name: str, attempt: int, node: orm.ProcessNode) -> str | None:
         """What the machine, not chemistry, did to the label; its calculations are barred from the cache."""
@@ -87,9 +94,10 @@ class LabelPwWorkChain(AttemptsWorkChain):
         if new:
             self.report(f"{len(ended)} of {len(self.ctx.attempts)} labels have ended")
 
-    def collect(self) -> None:
+    def collect(self) -> ExitCode | None:
         """Turn the outputs of all labels into a dataset and an account of losses."""
-        results = {}
+        unstarted = self.unstarted()
+        results = {f"{UNSUBMITTED}_{name}": self.ctx.prepared["structures"][name] for name in unstarted}
         for name, node in self.last_attempts().items():
             calculation = last_calculation(node)
             for port in ("output_parameters", "output_trajectory", "retrieved"):
@@ -103,6 +111,9 @@ class LabelPwWorkChain(AttemptsWorkChain):
         self.report(
             f"{losses['ok']} of {losses['submitted']} labels are good" + (f"; lost: {reasons}" if reasons else "")
         )
+        if unstarted:
+            return self.exit_codes.ERROR_LIMIT.format(reason=self.ctx.limit, number=len(unstarted))
+        return None
 
 
 def relative_cost(structure: orm.StructureData, mesh: orm.KpointsData) -> float:

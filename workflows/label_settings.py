@@ -10,8 +10,10 @@ from aiida.common.exceptions import NotExistent
 
 from ..dft_inputs.protocol import document_hash, protocol_document
 from ..dft_inputs.pseudos.recipes import family_label
+from ..mlip.dataset import Dataset
 from ..mlip.labelling import protocol_of
-from .config import CampaignConfig, LabelConfig, protocol_request
+from .config import protocol_request
+from .config_keys import CampaignConfig, LabelConfig
 from .setup import COMPUTE_CODE, PW_CODE, PW_VERSION, SetupError
 
 
@@ -28,9 +30,12 @@ def load_stage_code(config: CampaignConfig, stage: str) -> orm.AbstractCode:
 
 
 def label_settings(
-    config: LabelConfig, elements: list[str], code: orm.AbstractCode
+    config: LabelConfig, elements: list[str], code: orm.AbstractCode, table: Dataset | None = None
 ) -> tuple[dict[str, Any], dict[str, orm.Data]]:
-    """Settings document of the label stage, and the pseudopotentials by element (none for the `ase` labeller)."""
+    """Settings document of the label stage, and the pseudopotentials by element (none without pw.x).
+
+    :param table: where the labeller `table` looks labels up; its protocol is that of the campaign.
+    """
     shared = {
         key: getattr(config, key) for key in ("labeller", "max_jobs", "shard_size", "max_attempts", "max_iterations")
     }
@@ -44,6 +49,9 @@ def label_settings(
             "protocol_hash": document_hash(protocol),
             "reference": "least_squares",
         }, {}
+    if table is not None:
+        protocol = {"protocol": table.protocol, "protocol_hash": table.protocol_hash, "reference": "least_squares"}
+        return {**shared, **protocol}, {}
     request = protocol_request(config)
     family = load_family(config.family or family_label())
     pseudos = family_pseudos(family, elements)

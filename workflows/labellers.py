@@ -32,7 +32,12 @@ def _ase_inputs(given: Mapping[str, Any], options: dict[str, Any]) -> dict[str, 
     return {"code": given["code"], "metadata": {"options": options}}
 
 
+def _table_inputs(given: Mapping[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    return {"code": given["code"], "table": given["table"], "metadata": {"options": options}}
+
+
 LABELLERS: dict[str, Labeller] = {
     "quantumespresso": Labeller("workflows", "argonaut.label_pw", lambda width: 1, _pw_inputs),
     "ase": Labeller("calculations", "argonaut.label_ase", lambda width: width, _ase_inputs),
+    "table": Labeller("calculations", "argonaut.label_table", lambda width: width, _table_inputs),
 }

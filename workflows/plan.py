@@ -12,11 +12,16 @@ def derived_seed(seed: int, *names: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
 
-def iteration_plan(settings: dict[str, Any], seed: int, iteration: int) -> dict[str, Any]:
+def iteration_plan(
+    settings: dict[str, Any], seed: int, iteration: int, explores: bool | None = None, tunes: bool = False
+) -> dict[str, Any]:
     """Settings per stage for one iteration.
 
-    :param settings: the campaign's settings as `config.CampaignConfig.settings` makes them.
-    :param iteration: 0 labels the seed set; later ones explore with the committee of the one before.
+    :param settings: the campaign's settings as `builder` makes them.
+    :param iteration: its number; 0 is the first.
+    :param explores: whether there is a committee to explore with; else a seed set is generated and labelled as it is.
+        None: in all iterations but the first.
+    :param tunes: whether training starts from a committee's weights: member k from its member k.
     :returns: documents for `plan` (the number of the iteration), `generate`, `explore`, `select`, `label`, and under
         `members` one training document per committee member. The versions of the numerics are part of each document
         whose result depends on them, so that AiiDA's cache never takes one version's result for another's.
@@ -31,7 +36,9 @@ def iteration_plan(settings: dict[str, Any], seed: int, iteration: int) -> dict[
 
     return {
         "plan": {"iteration": iteration},
-        "generate": stage("generate", {**generate, "count": starts if iteration else seed_set}),
+        "generate": stage(
+            "generate", {**generate, "count": starts if explores or (explores is None and iteration) else seed_set}
+        ),
         "explore": stage("explore", explore),
         "select": stage("select", select),
         "label": settings["label"],
@@ -40,6 +47,7 @@ def iteration_plan(settings: dict[str, Any], seed: int, iteration: int) -> dict[
             f"member_{k:02d}": {
                 **train,
                 "members": 1,
+                **({"initial_member": k} if tunes else {}),
                 "seed": derived_seed(seed, "train", iteration, k),
                 "numerics": numerics,
             }

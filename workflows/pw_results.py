@@ -21,6 +21,7 @@ from ..mlip.frames import Configuration, FrameError, LabelledFrame
 from ..mlip.labelling import loss_document
 from ..mlip.sanity import distance_ratio
 from ..mlip.units import GPA, RYDBERG
+from ..provenance_db.queries import NOT_SUBMITTED
 from .endings import told_end
 from .pw_failures import INFRASTRUCTURE_STATUSES
 
@@ -30,6 +31,10 @@ REASONS = {
     312: "output_incomplete", 305: "output_incomplete", 302: "output_missing", 303: "output_missing",
 }  # fmt: skip
 """Reason by exit status of PwCalculation; the machine's other failures are 'infrastructure', the rest 'pw_exit_s'."""
+UNSUBMITTED = "structure"
+"""`<UNSUBMITTED>_<label>` among the results: the structure of a label that was never submitted."""
+MACHINE_REASONS = ("infrastructure", "output_missing", "output_incomplete")
+"""Reasons that say nothing about the configuration: a resumed campaign asks for these labels again."""
 REFUSALS = ("not_periodic", "atoms_too_close", "no_pseudopotential")
 """Reasons why a configuration is never sent to pw.x."""
 
@@ -82,7 +87,8 @@ def collect(
     """Labelled frames, and the account of losses.
 
     :param results: outputs of the last pw.x calculation of each label: `output_parameters_<label>`,
-        `output_trajectory_<label>`, `retrieved_<label>`; what is missing is a loss.
+        `output_trajectory_<label>`, `retrieved_<label>`; what is missing is a loss; `structure_<label>` of those that
+        were never submitted.
     :returns: frames, and {submitted, ok, lost: [{configuration_id, formula, source, reason, message}]}.
     """
     frames, lost = [], []
@@ -122,6 +128,8 @@ def _label(
     refusal = _refusal(configuration, settings)
     if refusal is not None:
         raise refusal
+    if f"{UNSUBMITTED}_{name}" in results:
+        raise LabelLost(NOT_SUBMITTED, "the campaign came to a limit first")
     if f"retrieved_{name}" not in results:
         raise LabelLost("infrastructure", "no calculation brought any output back")
     _check_ended_well(results[f"retrieved_{name}"].creator)

@@ -32,6 +32,7 @@ class TrainWorkChain(AttemptsWorkChain):
             "members", dynamic=True, valid_type=orm.Dict, help="Settings with the seed of each member."
         )
         spec.input("reference_energies", valid_type=orm.Dict, required=False)
+        spec.input("initial", valid_type=CommitteeData, required=False, help="Whose weights training starts from.")
         spec.outline(cls.prepare, while_(cls.undecided)(cls.train), cls.join)
         spec.output("committee", valid_type=CommitteeData)
         spec.exit_code(
@@ -62,8 +63,7 @@ class TrainWorkChain(AttemptsWorkChain):
             "settings": self.inputs.members[name],
             "metadata": {"options": self.inputs.settings["stages"]["train"]["options"]},
         }
-        if "reference_energies" in self.inputs:
-            inputs["reference_energies"] = self.inputs.reference_energies
+        inputs |= {port: self.inputs[port] for port in ("reference_energies", "initial") if port in self.inputs}
         return self.submit_once(self.attempt_label(name), TrainCalculation, inputs)
 
     def join(self) -> ExitCode | None:

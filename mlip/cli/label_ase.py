@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from pathlib import Path
 
 import click
-
-FORMAT = "argonaut-losses-1"
 
 
 @click.command("label-ase")
@@ -29,37 +25,13 @@ def label_ase(structures: Path, output: Path, calculator: str, parameters: Path 
     \b
     Example: argonaut label-ase starts.extxyz -o labels --calculator ase.calculators.lj:LennardJones
     """
-    from ..frames import LabelledFrame, read_configurations, write_frames
-    from ..labelling import Loss, label_with_ase, protocol_hash_of, protocol_of
+    from ..frames import read_configurations
+    from ..labelling import label_with_ase, protocol_hash_of, protocol_of
     from ..settings import read_mapping
-    from .progress import Progress
+    from .label_output import write_labels
 
     keywords = read_mapping(parameters) if parameters else {}
     configurations = read_configurations(structures)
-    frames: list[LabelledFrame] = []
-    losses: list[Loss] = []
-    with Progress("labelling", len(configurations)) as progress:
-        for result in label_with_ase(configurations, calculator, keywords):
-            if isinstance(result, Loss):
-                losses.append(result)
-            else:
-                frames.append(result)
-            progress.update(len(frames) + len(losses))
+    results = label_with_ase(configurations, calculator, keywords)
     protocol = protocol_of(calculator, keywords)
-    output.mkdir(parents=True, exist_ok=True)
-    if frames:
-        write_frames(output / "labels.extxyz", frames)
-    document = {
-        "format": FORMAT,
-        "submitted": len(configurations),
-        "ok": len(frames),
-        "protocol": protocol,
-        "protocol_hash": protocol_hash_of(protocol),
-        "lost": [dataclasses.asdict(loss) for loss in losses],
-    }
-    (output / "losses.json").write_text(json.dumps(document, indent=2) + "\n")
-    for loss in losses:
-        click.echo(f"lost {loss.configuration_id} {loss.formula}: {loss.reason}: {loss.message}", err=True)
-    click.echo(f"{len(frames)} of {len(configurations)} labelled: {output}")
-    if losses:
-        raise SystemExit(1)
+    write_labels(output, results, len(configurations), protocol, protocol_hash_of(protocol))

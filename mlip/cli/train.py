@@ -32,8 +32,8 @@ class Duration(click.ParamType):
 @click.command()
 @click.argument("data", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Model folder.")
-@click.option("--architecture", default="teanet", show_default=True)
-@click.option("--preset", default="campaign", show_default=True)
+@click.option("--architecture", help="Default: teanet, or that of the initial model.")
+@click.option("--preset", help="Default: campaign, or that of the initial model.")
 @click.option("--members", default=1, show_default=True, type=click.IntRange(min=1), help="Members of the committee.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Member k has seed SEED + k.")
 @click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="YAML or JSON settings.")
@@ -45,11 +45,21 @@ class Duration(click.ParamType):
     help='JSON {"H": -13.6, ...}: eV of free atoms. Without it they are fitted.',
 )
 @click.option("--elements", default="", help="Symbols, H,C,O: known to the model even where DATA has none of them.")
+@click.option(
+    "--initial",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Model folder: start from its weights instead of random ones, with its hyperparameters and scale.",
+)
+@click.option(
+    "--initial-member",
+    type=click.IntRange(min=0),
+    help="Member of the initial model that the first one starts from, the next from the next. [default: 0]",
+)
 def train(
     data: tuple[Path, ...],
     output: Path,
-    architecture: str,
-    preset: str,
+    architecture: str | None,
+    preset: str | None,
     members: int,
     seed: int,
     config: Path | None,
@@ -57,6 +67,8 @@ def train(
     device: str,
     reference_energies: Path | None,
     elements: str,
+    initial: Path | None,
+    initial_member: int | None,
 ) -> None:
     """Train a potential, or a committee, on labelled frames.
 
@@ -66,9 +78,15 @@ def train(
     \b
     Example:
       argonaut train labels.extxyz -o model --members 4 --seed 1 --budget 30m
+      argonaut train new.extxyz -o tuned --members 4 --initial model
     """
+    if initial is None and initial_member is not None:
+        raise click.UsageError("--initial-member needs --initial, the model whose member it is")
+    if initial is not None and initial.resolve() == output.resolve():
+        raise click.UsageError(f"--initial {initial} is the output folder too; write the new model elsewhere")
     from ..baseline import reference_energies_from_symbols
     from ..dataset import Dataset, merge
+    from ..initial import Initial
     from ..settings import load_settings
     from ..training import TrainSettings, train_committee
     from .progress import Progress
@@ -79,6 +97,7 @@ def train(
         number for number, _ in reference_energies_from_symbols(dict.fromkeys(_symbols(elements), 0.0), "--elements")
     ]
     energies = None if reference_energies is None else read_reference_energies(reference_energies)
+    start = None if initial is None else Initial.load(initial, initial_member or 0)
     checkpoints = output / "checkpoints"
     with Progress("training", members) as progress:
 
@@ -87,11 +106,15 @@ def train(
             progress.update(member_seed - seed + done, f"member {member_seed - seed}: forces within {error:.0f} meV/Å")
 
         committee = train_committee(
-            dataset, architecture, preset, settings, seed, members, energies, known, budget, device, checkpoints, report
-        )
+            dataset, architecture, preset, settings, seed, members, energies, known, budget, device, checkpoints,
+            report, start,
+        )  # fmt: skip
     committee.save(output)
     shutil.rmtree(checkpoints)
-    click.echo(f"{output}: {members} member{'s' * (members > 1)} of {architecture}/{preset}, {len(dataset)} frames")
+    click.echo(
+        f"{output}: {members} member{'s' * (members > 1)} of {committee.architecture.name}/{committee.preset}, "
+        f"{len(dataset)} frames{'' if initial is None else f', from the weights of {initial}'}"
+    )
     for member in committee.card["members"]:
         best = member["best"]
         click.echo(

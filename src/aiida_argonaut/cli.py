@@ -15,9 +15,13 @@ from . import __version__
 STAGES: dict[str, dict[str, tuple[str, str]]] = {
     "Campaigns": {
         "setup": ("workflows.cli.setup:setup", "Make or repair profile, codes and pseudopotentials."),
-        "launch": ("workflows.cli.launch:launch", "Start a campaign from its file."),
+        "check": ("workflows.cli.check:check", "Try each stage of a campaign once, before hours are spent."),
+        "launch": ("workflows.cli.launch:launch", "Start a campaign from its file, or tell what it would cost."),
         "follow": ("workflows.cli.follow:follow", "Watch a campaign until it ends."),
         "status": ("workflows.cli.status:status", "Labels, losses, errors and times, per iteration."),
+        "report": ("workflows.cli.report:report", "All of a campaign on one page for a browser."),
+        "resume": ("workflows.cli.resume:resume", "Go on with a campaign that has ended, whatever ended it."),
+        "repair": ("workflows.cli.repair:repair", "Mend what a kill or a crash has left damaged."),
         "plot": ("workflows.cli.plot:plot", "Parity, and deviation against error, on fresh labels."),
         "audit": ("workflows.cli.audit:audit", "Check that everything in a campaign has a provenance."),
         "demo": ("workflows.cli.demo:demo", "A real campaign from beginning to end, with a short report."),
@@ -25,6 +29,7 @@ STAGES: dict[str, dict[str, tuple[str, str]]] = {
     "Computing (no AiiDA needed)": {
         "generate": ("mlip.cli.generate:generate", "Randomised configurations from a recipe."),
         "label-ase": ("mlip.cli.label_ase:label_ase", "Labels from an ASE calculator."),
+        "label-table": ("mlip.cli.label_table:label_table", "Labels looked up in a file, by content."),
         "train": ("mlip.cli.train:train", "Train one potential or a committee."),
         "merge": ("mlip.cli.merge:merge", "Join models into one committee."),
         "evaluate": ("mlip.cli.evaluate:evaluate", "Errors of a model on labelled frames."),

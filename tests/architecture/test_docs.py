@@ -17,12 +17,15 @@ from aiida.plugins.entry_point import get_entry_points
 from aiida_argonaut.cli import STAGES
 from aiida_argonaut.dft_inputs.elements import STRINGENCIES
 from aiida_argonaut.dft_inputs.protocol import Protocol, load_protocol
-from aiida_argonaut.mlip import labelling
+from aiida_argonaut.mlip import labelling, table
 from aiida_argonaut.mlip.exploration_settings import ExplorationSettings
 from aiida_argonaut.mlip.generate.packing import PackingSettings
 from aiida_argonaut.mlip.select import SelectionSettings
 from aiida_argonaut.mlip.train_settings import TrainSettings
-from aiida_argonaut.workflows import config, pw_results
+from aiida_argonaut.provenance_db.queries import NOT_SUBMITTED
+from aiida_argonaut.workflows import config_keys as config
+from aiida_argonaut.workflows import pw_results
+from aiida_argonaut.workflows.config import load_config, stage_settings
 
 DOCS = Path(__file__).parents[2] / "docs"
 SECTIONS = {
@@ -33,7 +36,9 @@ SECTIONS = {
     "train": [config.TrainConfig, TrainSettings],
     "explore": [config.ExploreConfig, ExplorationSettings],
     "select": [config.SelectConfig, SelectionSettings],
+    "start": [config.StartConfig],
     "stop": [config.StopConfig],
+    "budget": [config.BudgetConfig],
     "stages": [config.StageConfig],
 }
 """Section of docs/campaign.md -> the dataclasses whose keys it explains."""
@@ -97,6 +102,7 @@ def test_the_reasons_of_losses_are_documented() -> None:
         and isinstance(node.args[0], ast.Constant)
     }  # fmt: skip
     reasons = raised | set(pw_results.REASONS.values()) | set(pw_results.REFUSALS) | set(labelling.LOSSES)
+    reasons |= {NOT_SUBMITTED, *table.LOSSES}
     assert documented == reasons | {"pw_exit_<status>"}
 
 
@@ -122,7 +128,7 @@ def test_the_example_in_the_docs_is_a_valid_campaign(tmp_path: Path) -> None:
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "packing.yaml").write_text("source: packing\n")
     (tmp_path / "campaign.yaml").write_text(example)
-    config.stage_settings(config.load_config(tmp_path / "campaign.yaml"))
+    stage_settings(load_config(tmp_path / "campaign.yaml"))
 
 
 def default_of(cell: str) -> Any:

@@ -113,7 +113,7 @@ def test_labels_are_counted_while_they_run(campaign, process, configurations, tm
 
 
 def test_a_label_counts_by_its_newest_attempt_in_the_newest_attempt_of_its_shard(campaign, process):
-    from aiida_argonaut.provenance_db.queries import label_progress
+    from aiida_argonaut.provenance_db.queries import label_counts
 
     label = process("LabelWorkChain", campaign, "label", state="waiting")
     first = process("LabelPwWorkChain", label, "shard_000", state="excepted")
@@ -129,14 +129,14 @@ def test_a_label_counts_by_its_newest_attempt_in_the_newest_attempt_of_its_shard
     process("PwBaseWorkChain", other, "label_000")
     process("PwBaseWorkChain", other, "label_001", state="running")
     process("PwBaseWorkChain", other, "prepare", state="running")
-    assert label_progress(label) == (2, 2)
+    assert label_counts(label) == (2, 0, 2)
 
 
 @pytest.mark.parametrize("names", [("shard_000", "shard_001", "shard_002"), ("shard",)])
 def test_labels_of_a_calculation_count_with_their_shard(names, campaign, process, configurations, tmp_path):
     from aiida import orm
 
-    from aiida_argonaut.provenance_db.queries import label_progress
+    from aiida_argonaut.provenance_db.queries import label_counts
     from aiida_argonaut.workflows.data import ConfigurationsData
 
     def shard(link, n_frames, **keywords):
@@ -146,17 +146,17 @@ def test_labels_of_a_calculation_count_with_their_shard(names, campaign, process
         process("LabelAseCalculation", label, link, inputs=inputs, kind=orm.CalcJobNode, **keywords)
 
     label = process("LabelWorkChain", campaign, "label", state="waiting")
-    assert label_progress(label) == (0, 0)
+    assert (label_counts(label).ended, label_counts(label).in_flight) == (0, 0)
     shard(names[0], 3, state="running")
-    assert label_progress(label) == (0, 3)
+    assert (label_counts(label).ended, label_counts(label).in_flight) == (0, 3)
     for name in names[1:]:
         shard(name, 1)
     rest = len(names) - 1
-    assert label_progress(label) == (rest, 3)
+    assert (label_counts(label).ended, label_counts(label).in_flight) == (rest, 3)
     shard(f"{names[0]}_attempt_2", 3, state="excepted")
-    assert label_progress(label) == (rest + 3, 0)
+    assert (label_counts(label).ended, label_counts(label).in_flight) == (rest + 3, 0)
     shard(f"{names[0]}_attempt_3", 3, state="waiting")
-    assert label_progress(label) == (rest, 3)
+    assert (label_counts(label).ended, label_counts(label).in_flight) == (rest, 3)
 
 
 def test_losses_are_told_with_their_reasons(campaign, process, configurations, tmp_path):

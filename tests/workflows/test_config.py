@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from aiida_argonaut.cli import argonaut
 from aiida_argonaut.mlip.settings import SettingsError
-from aiida_argonaut.workflows.config import campaign_elements, load_config, stage_settings
+from aiida_argonaut.workflows.config import load_config, recipe_elements, stage_settings
 
 RECIPE = {"source": "packing", "elements": ["Be", "H", "He"], "atoms": [2, 3]}
 
@@ -30,9 +30,9 @@ HOSTILE = {
     "unknown protocol": ({"label": {"protocol": "quick"}}, "expected one of fast, balanced, stringent"),
     "unknown protocol value": ({"label": {"overrides": {"degaus": 0.1}}}, "degauss"),
     "bad protocol value": ({"label": {"overrides": {"degauss": -0.1}}}, "number above 0"),
-    "unknown labeller": ({"label": {"labeller": "vasp"}}, "expected one of quantumespresso, ase"),
-    "no recipe": ({"generate": {}}, "recipe must be given"),
-    "recipe is a number": ({"generate": {"recipe": 3}}, "expected text or a mapping"),
+    "unknown labeller": ({"label": {"labeller": "vasp"}}, "expected one of quantumespresso, ase, table"),
+    "no recipe": ({"generate": {}}, "either recipe or pool must be given"),
+    "recipe is a number": ({"generate": {"recipe": 3}}, "expected text or a mapping of keys to values or nothing (null)"),
     "recipe does not exist": ({"generate": {"recipe": "nowhere.yaml"}}, "nowhere.yaml"),
     "recipe is the folder": ({"generate": {"recipe": "."}}, "cannot be read"),
     "empty recipe file": ({"generate": {"recipe": "empty.yaml"}}, "no 'source:'"),
@@ -41,12 +41,27 @@ HOSTILE = {
     "text for a number": ({"generate": {"recipe": RECIPE, "seed_set": "many"}}, "expected a whole number"),
     "half a configuration": ({"generate": {"recipe": RECIPE, "seed_set": 2.5}}, "expected a whole number"),
     "true for a number": ({"seed": True}, "expected a whole number"),
-    "no seed set": ({"generate": {"recipe": RECIPE, "seed_set": 0}}, "seed_set 0"),
+    "no seed set": ({"generate": {"recipe": RECIPE, "seed_set": 0}}, "needs a seed set"),
     "negative starts": ({"generate": {"recipe": RECIPE, "starts": -1}}, "starts -1"),
     "negative seed": ({"seed": -1}, "expected 0 or more"),
     "negative iterations": ({"stop": {"iterations": -1}}, "iterations -1"),
     "negative target": ({"stop": {"force_rmse": -0.1}}, "force_rmse -0.1"),
     "negative starts from the dataset": ({"explore": {"dataset_starts": -2}}, "dataset_starts -2"),
+    "recipe and pool": ({"generate": {"recipe": RECIPE, "pool": "x.extxyz"}}, "not both"),
+    "pool does not exist": ({"generate": {"pool": "x.extxyz"}}, "x.extxyz: no such file"),
+    "pool is a folder": ({"generate": {"pool": "."}}, "no such file"),
+    "table without a file": ({"label": {"labeller": "table"}}, "table must be given"),
+    "table for pw.x": ({"label": {"table": "x.extxyz"}}, "means nothing to the labeller 'quantumespresso'"),
+    "own data do not exist": ({"start": {"data": "x.extxyz"}}, "no such file or folder"),
+    "protocol of no data": ({"start": {"protocol": "same"}}, "there are no data"),
+    "protocol without words": ({"start": {"data": "empty.yaml", "protocol": {}}}, "expected `same`"),
+    "committee does not exist": ({"start": {"committee": "nowhere"}}, "no such file or folder"),
+    "unknown key in start": ({"start": {"dataset": "x"}}, "did you mean 'data'"),
+    "unknown budget": ({"budget": {"label": 3}}, "did you mean 'labels'"),
+    "no labels allowed": ({"budget": {"labels": 0}}, "labels 0: expected a number above 0"),
+    "negative hours": ({"budget": {"core_hours": -2}}, "core_hours -2.0: expected a number above 0"),
+    "hours as text": ({"budget": {"wall_hours": "12h"}}, "expected a number"),
+    "per cent for a share": ({"budget": {"lost_share": 30}}, "lost_share 30.0: expected a share"),
     "no jobs": ({"label": {"max_jobs": 0}}, "expected a whole number of 1 or more"),
     "shard too large": ({"label": {"shard_size": 101}}, "at most 100"),
     "a committee of one": ({"train": {"members": 1}}, "at least 2"),
@@ -97,8 +112,8 @@ def test_a_recipe_is_enough(write):
 
 
 def test_elements_come_in_order_of_their_number(write):
-    assert campaign_elements(load_config(write()).generate.recipe) == ["H", "He", "Be"]
-    everything = campaign_elements({"source": "packing"})
+    assert recipe_elements(load_config(write()).generate.recipe) == ["H", "He", "Be"]
+    everything = recipe_elements({"source": "packing"})
     assert everything[0] == "H"
     assert everything[-1] == "Ar"
     assert len(everything) == 18

@@ -10,7 +10,9 @@ def check(profile):
     """check(stage, options): the default options with these ones, for a code on a computer without a queue."""
     from aiida import orm
 
-    from aiida_argonaut.workflows.config import CampaignConfig, GenerateConfig, check_options, default_options
+    from aiida_argonaut.workflows.builder import check_options
+    from aiida_argonaut.workflows.config import default_options
+    from aiida_argonaut.workflows.config_keys import CampaignConfig, GenerateConfig
 
     computer = orm.Computer(
         label="localhost", hostname="localhost", transport_type="core.local", scheduler_type="core.direct"

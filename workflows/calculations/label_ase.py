@@ -1,39 +1,21 @@
-"""Labels from any ASE calculator as a calculation job: one job for a whole shard of configurations.
-
-Shares the outputs of every labeller: `labels` (absent if all were lost) and `losses`.
-"""
+"""Labels from any ASE calculator as a calculation job: one job for a whole shard of configurations."""
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
-from aiida import orm
-
-from ...mlip.dataset import Dataset
-from ...mlip.frames import read_frames
-from ..data import ConfigurationsData, DatasetData
-from .command import OUTPUT_FOLDER, CommandCalculation, CommandParser, read_json
+from .command import OUTPUT_FOLDER
+from .labels import LabelCalculation, LabelParser
 
 
-class LabelAseCalculation(CommandCalculation):
+class LabelAseCalculation(LabelCalculation):
     """Runs `argonaut label-ase`; `settings` holds the calculator's import path and parameters, and the protocol."""
-
-    EXPECTED = ("losses.json",)
 
     @classmethod
     def define(cls, spec: Any) -> None:
-        """Adds configurations; labels and losses."""
+        """Names the parser."""
         super().define(spec)
-        spec.input("configurations", valid_type=ConfigurationsData)
-        spec.output("labels", valid_type=DatasetData, required=False, help="Absent if every label was lost.")
-        spec.output("losses", valid_type=orm.Dict, help="Every lost label with its reason, and the counts.")
         spec.inputs["metadata"]["options"]["parser_name"].default = "argonaut.label_ase"
-
-    def nodes(self) -> dict[str, Any]:
-        """The shard."""
-        return {"configurations": self.inputs.configurations}
 
     def documents(self) -> dict[str, Any]:
         """The calculator's parameters."""
@@ -46,15 +28,5 @@ class LabelAseCalculation(CommandCalculation):
                 "--calculator", settings["calculator"]]  # fmt: skip
 
 
-class LabelAseParser(CommandParser):
+class LabelAseParser(LabelParser):
     """Reads labels and losses."""
-
-    def read(self, folder: Path) -> None:
-        """Store the labels as a dataset under the protocol that the job's settings state."""
-        losses = read_json(folder / "losses.json")
-        if losses["ok"]:
-            frames = read_frames(folder / "labels.extxyz")
-            dataset = Dataset.from_frames(frames, self.node.inputs.settings["protocol"])
-            with tempfile.TemporaryDirectory() as scratch:
-                self.out("labels", DatasetData.from_dataset(dataset, Path(scratch)))
-        self.out("losses", orm.Dict(losses))

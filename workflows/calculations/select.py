@@ -22,14 +22,16 @@ class SelectCalculation(CommandCalculation):
         """Adds pool and dataset; candidates and the account of every verdict."""
         super().define(spec)
         spec.input("pool", valid_type=ConfigurationsData, help="Explored frames with the committee's predictions.")
-        spec.input("dataset", valid_type=DatasetData, help="What is labelled already: nothing is chosen twice.")
+        spec.input(
+            "dataset", valid_type=DatasetData, required=False, help="What is labelled already: nothing is chosen twice."
+        )
         spec.output("candidates", valid_type=ConfigurationsData, help="Frames to label, with predictions made before.")
         spec.output("selection", valid_type=orm.Dict, help="Counts per verdict, thresholds, members of each arm.")
         spec.exit_code(320, "ERROR_NO_FRAMES", message="No frame was selected; verdicts on the pool: {counts}.")
 
     def nodes(self) -> dict[str, Any]:
         """Pool and dataset."""
-        return {"pool": self.inputs.pool, "dataset": self.inputs.dataset}
+        return {name: self.inputs[name] for name in ("pool", "dataset") if name in self.inputs}
 
     def documents(self) -> dict[str, Any]:
         """The selection config."""
@@ -38,8 +40,8 @@ class SelectCalculation(CommandCalculation):
     def arguments(self) -> list[str]:
         """The command line."""
         settings = self.inputs.settings
-        return ["select", "pool/frames.extxyz", "--dataset", "dataset", "-n", str(settings["count"]),
-                "-o", OUTPUT_FOLDER, "--config", "select.yaml", "--seed", str(settings["seed"])]  # fmt: skip
+        known = ["--dataset", "dataset"] if "dataset" in self.inputs else []
+        return ["select", "pool/frames.extxyz", *known, "-n", str(settings["count"]), "-o", OUTPUT_FOLDER, "--config", "select.yaml", "--seed", str(settings["seed"])]  # fmt: skip
 
 
 class SelectParser(CommandParser):

@@ -12,7 +12,11 @@ from .command import OUTPUT_FOLDER, CommandCalculation, CommandParser
 
 
 class TrainCalculation(CommandCalculation):
-    """Runs `argonaut train`; `settings` holds architecture, preset, number of members, seed and the training config."""
+    """Runs `argonaut train`; `settings` holds architecture, preset, number of members, seed and the training config.
+
+    With `initial` it fine-tunes; then `settings` has `initial_member` (0 if absent), and need not have architecture and
+    preset: the command refuses those that contradict the initial model.
+    """
 
     EXPECTED = ("model.safetensors", "config.json", "card.json", "metrics.jsonl")
 
@@ -22,11 +26,13 @@ class TrainCalculation(CommandCalculation):
         super().define(spec)
         spec.input("dataset", valid_type=DatasetData, help="Training and validation frames, split by lineage.")
         spec.input("reference_energies", valid_type=orm.Dict, required=False, help="Energy of an atom per element, eV.")
+        spec.input("initial", valid_type=CommitteeData, required=False, help="The model to start from.")
         spec.output("committee", valid_type=CommitteeData, help="The trained model.")
 
     def nodes(self) -> dict[str, Any]:
-        """The dataset."""
-        return {"dataset": self.inputs.dataset}
+        """The dataset and, for a fine-tune, the model it starts from."""
+        nodes = {"dataset": self.inputs.dataset}
+        return {**nodes, "initial": self.inputs.initial} if "initial" in self.inputs else nodes
 
     def documents(self) -> dict[str, Any]:
         """Training config and, where there are any, reference energies."""
@@ -40,10 +46,13 @@ class TrainCalculation(CommandCalculation):
         settings = self.inputs.settings.get_dict()
         arguments = ["train", "dataset", "-o", OUTPUT_FOLDER, "--config", "train.yaml"]
         for key in ("architecture", "preset", "members", "seed"):
-            arguments += [f"--{key}", str(settings[key])]
+            if settings.get(key) is not None:
+                arguments += [f"--{key}", str(settings[key])]
         arguments += ["--elements", ",".join(settings["elements"])]
         if "reference_energies" in self.inputs:
             arguments += ["--reference-energies", "reference_energies.json"]
+        if "initial" in self.inputs:
+            arguments += ["--initial", "initial", "--initial-member", str(settings.get("initial_member", 0))]
         return arguments
 
 

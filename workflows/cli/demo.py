@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from .. import setup as machinery
-from .profile import daemon_is_running, open_profile, shell_lines
+from ..daemon import Daemon
+from .profile import open_profile, shell_lines
 
 WORKERS = 2
 LOOK_DEEPER = [
@@ -51,7 +52,8 @@ def demo(campaign: Path, folder: Path, keep_daemon: bool) -> None:
     machinery.setup(machinery.DEFAULT_PROFILE, None, lambda line: click.echo(f"  {line}"))
     profile = open_profile(machinery.DEFAULT_PROFILE)
     click.echo(f"set-up took {time.monotonic() - began:.0f} s")
-    start_daemon(profile)
+    daemon = Daemon(profile)
+    start_daemon(daemon)
     try:
         summary = run_campaign(campaign, profile)
         report(summary, folder, profile)
@@ -59,26 +61,16 @@ def demo(campaign: Path, folder: Path, keep_daemon: bool) -> None:
         if keep_daemon:
             click.echo(f"the daemon goes on: `verdi -p {profile} daemon stop` ends it")
         else:
-            verdi(profile, "daemon", "stop")
+            daemon.stop()
     if summary["exit_status"] != 0:
         raise SystemExit(1)
 
 
-def verdi(profile: str, *arguments: str) -> None:
-    """Run verdi on the demo's profile; SetupError quotes it if it fails."""
-    command = [str(Path(sys.executable).with_name("verdi")), "-p", profile, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        words = " ".join((done.stdout + done.stderr).split())[-400:]
-        raise machinery.SetupError(f"`{' '.join(command)}` failed: {words}")
-
-
-def start_daemon(profile: str) -> None:
+def start_daemon(daemon: Daemon) -> None:
     """A fresh daemon: one that an interrupted demo left behind may hold older code."""
-    if daemon_is_running():
-        verdi(profile, "daemon", "stop")
-    verdi(profile, "process", "repair", "--force")  # what a kill cut off between database and broker
-    verdi(profile, "daemon", "start", str(WORKERS))
+    daemon.stop()
+    daemon.restore_tasks()  # what a kill cut off between database and broker
+    daemon.start(WORKERS)
     click.echo(f"daemon with {WORKERS} workers is running")
 
 

@@ -82,12 +82,12 @@ def _watch_lines(look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 def _progress(summary: dict[str, Any]) -> dict[str, tuple[int, int, str]]:
     """(done, total, what) of the campaign's iterations and of the stage that is at work."""
     iterations = summary["iterations"]
-    done = sum(iteration["stage"] == "done" for iteration in iterations)
+    done = len({iteration["number"] for iteration in iterations if iteration["exit_status"] == 0})
     progress = {"iterations": (done, summary["iterations_planned"], "iterations")}
     current = iterations[-1] if iterations else None
     if current is None or current["stage"] == "done":
         return progress
-    number = len(iterations) - 1
+    number = current["number"]
     what = f"{'seed set' if number == 0 else f'iteration {number}'}: {current['stage']}"
     labels, members = current["labels"], current.get("members_trained")
     if current["stage"] == "label" and labels:

@@ -51,6 +51,25 @@ def daemon_is_running() -> bool:
     return bool(get_daemon_client().is_daemon_running)
 
 
+def check_ready(profile: str) -> None:
+    """Raise SetupError where no daemon would take a campaign, or labels made before would be made again."""
+    from aiida.manage.configuration import get_config_option
+
+    from ..setup import CACHED
+
+    if not daemon_is_running():
+        raise SetupError(
+            f"the daemon of profile {profile} is not running; start it with `verdi -p {profile} daemon start`"
+        )
+    if set(CACHED) - set(get_config_option("caching.enabled_for") or []) and not get_config_option(
+        "caching.default_enabled"
+    ):
+        raise SetupError(
+            "caching is off for jobs of campaigns, so that work already done would be done again; run "
+            f"`argonaut setup --profile {profile}`, then `verdi -p {profile} daemon restart`"
+        )
+
+
 def workers_are_cut_off() -> bool:
     """Whether tasks wait at the broker and no worker listens to it.
 

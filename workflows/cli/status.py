@@ -16,16 +16,19 @@ from .profile import open_profile, profile_option
 def status(campaign: str, profile: str | None, as_json: bool) -> None:
     """Labels, losses with reasons, dataset, errors on fresh labels, verdicts and times of campaign PK.
 
-    Exit code 1 if the campaign has ended without success.
+    A campaign that was resumed is shown as one with all its parts, whichever pk of them is given. Exit code 1 if the
+    campaign has ended without success.
 
     \b
     Example: argonaut status 42
     """
     open_profile(profile)
-    from ...provenance_db.queries import campaign_summary, load_campaign
+    from ...provenance_db.queries import campaign_summary, chain, load_campaign
+    from ...provenance_db.spending import spent
     from .tables import print_status
 
-    summary = campaign_summary(load_campaign(campaign))
+    node = load_campaign(campaign)
+    summary = {**campaign_summary(node), "spent": spent(chain(node))}
     if as_json:
         click.echo(json.dumps(summary, indent=2))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from rich import box
@@ -40,8 +41,8 @@ def print_status(summary: dict[str, Any]) -> None:
 
 def status_view(summary: dict[str, Any]) -> RenderableType:
     """Headline, a row per iteration, and below it losses, exploration and times."""
-    parts: list[RenderableType] = [Text(headline(summary)), iteration_table(summary["iterations"])]
-    parts += [Text(line) for line in details(summary["iterations"])]
+    parts: list[RenderableType] = [Text(line) for line in (headline(summary), *history(summary), *budget(summary))]
+    parts += [iteration_table(summary["iterations"]), *(Text(line) for line in details(summary["iterations"]))]
     return Group(*parts)
 
 
@@ -56,6 +57,27 @@ def headline(summary: dict[str, Any]) -> str:
     return f"campaign {summary['pk']}{name}, seed {summary['seed']}: {state}, {duration(summary['seconds'])}"
 
 
+def history(summary: dict[str, Any]) -> list[str]:
+    """A line per campaign that the newest one continues: how it ended, and what was changed after it."""
+    lines = []
+    for before, after in itertools.pairwise(summary["parts"]):
+        changes = "; ".join(f"{key}: {old} -> {new}" for key, (old, new) in after["changes"].items())
+        ended = f"{before['state']} [{before['exit_status']}]" if before["exit_status"] is not None else before["state"]
+        lines.append(f"goes on from campaign {before['pk']}, which was {ended}; changed: {changes or 'nothing'}")
+    return lines
+
+
+def budget(summary: dict[str, Any]) -> list[str]:
+    """One line with what is spent of what is allowed, if anything is limited."""
+    allowed, spent = summary.get("budget", {}), summary.get("spent", {})
+    limits = [
+        f"{key.replace('_', ' ')} {spent[key]:g} of {allowed[key]:g}"
+        for key in ("labels", "core_hours", "wall_hours", "lost_share")
+        if allowed.get(key) is not None and key in spent
+    ]
+    return [f"budget: {', '.join(limits)}"] if limits else []
+
+
 def iteration_table(iterations: list[dict[str, Any]]) -> Table:
     """Labels, dataset, errors on fresh labels before and after training, deviation of the predictions made before."""
     table = Table(
@@ -63,7 +85,8 @@ def iteration_table(iterations: list[dict[str, Any]]) -> Table:
     )
     for column in COLUMNS:
         table.add_column(column, justify="right")
-    for number, iteration in enumerate(iterations):
+    for iteration in iterations:
+        number = iteration["number"]
         errors = iteration.get("errors", {})
         quantiles = errors.get("deviation", {}).get("deviation_quantiles", {})
         table.add_row(
@@ -86,7 +109,8 @@ def iteration_table(iterations: list[dict[str, Any]]) -> Table:
 def details(iterations: list[dict[str, Any]]) -> list[str]:
     """Lines on lost labels, exploration, selection and times, where there is something to say."""
     lines = []
-    for number, iteration in enumerate(iterations):
+    for iteration in iterations:
+        number = iteration["number"]
         for loss in (iteration["labels"] or {}).get("lost", []):
             lines.append(
                 f"iteration {number}: lost {loss['formula']} ({loss['source']}): {loss['reason']}: {loss['message']}"
