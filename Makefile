@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -q $(PIP_ARGS)
 LINKS := mlip dft_inputs workflows provenance_db
 TESTS ?= tests
 
-.PHONY: help demo test check format bench clean links install
+.PHONY: help demo test packages check format bench clean links install
 
 help:
 	@echo "make demo    set up what is missing and run a real campaign (a quarter of an hour on two cores)"
@@ -22,9 +22,18 @@ help:
 demo: $(VENV)/installed
 	$(BIN)/argonaut demo examples/demo.yaml --folder demo
 
-test: $(VENV)/installed-dev
+# What tests need beside Python: a browser for the report, PostgreSQL and RabbitMQ for profiles on servers.
+TEST_PACKAGES := chromium postgresql rabbitmq-server
+
+test: $(VENV)/installed-dev packages
 	$(BIN)/python -c "from aiida_argonaut.workflows.setup import find_pw; print('pw.x:', find_pw(None, print))"
 	$(BIN)/python -m pytest $(TESTS)
+
+packages:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(TEST_PACKAGES) >/dev/null 2>&1; then \
+		echo "installing $(TEST_PACKAGES)"; apt-get update -qq && \
+		RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(TEST_PACKAGES) >/dev/null || \
+		echo "not all of $(TEST_PACKAGES) could be installed: tests that need them will be skipped"; fi
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -189,7 +189,8 @@ class LabelledFrame:
             results["stress"] = self.stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
         atoms.calc = SinglePointCalculator(atoms, **results)
         atoms.info["label_id"] = self.label_id
-        atoms.info["protocol_hash"] = self.protocol_hash
+        if self.protocol_hash:  # 'protocol_hash= energy=...' in extended XYZ would swallow the energy
+            atoms.info["protocol_hash"] = self.protocol_hash
         return atoms
 
     @classmethod
@@ -207,7 +208,7 @@ class LabelledFrame:
             stress = stress.reshape(3, 3) if stress.size == 9 else stress[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
         return cls(
             Configuration.from_atoms(atoms),
-            float(results["energy"]),
+            float(results.get("free_energy", results["energy"])),
             np.asarray(results["forces"]),
             stress,
             str(atoms.info.get("protocol_hash", "")),

@@ -15,6 +15,8 @@ from plumpy.process_states import ProcessState
 
 NOT_SUBMITTED = "not_submitted"
 """Reason of a label that was never begun, because the campaign came to a limit first."""
+NEVER_BEGAN = "never began, for its caller died before it could"
+"""Status of a process to which `argonaut repair` has given an end."""
 STAGES = ("generate", "explore", "select", "label", "train", "evaluate")
 """Children of an iteration, by their call link labels, in order."""
 
@@ -243,10 +245,13 @@ def is_stillborn(node: orm.ProcessNode) -> bool:
     AiiDA stores the child (without a state), notes it as 'created', stores its checkpoint, and then sends its task
     (`Process.on_create`, `Process.on_entered`, `Runner.submit`). A healthy child that waits for a worker is thus
     'created' with a checkpoint; one without was cut off on the way there. Process functions have no checkpoints and
-    run inside their caller: a missing checkpoint says nothing about them.
+    run inside their caller: a missing checkpoint says nothing about them. `argonaut repair` gives them an end, by which
+    they are known from then on.
     """
     if not isinstance(node, orm.WorkChainNode | orm.CalcJobNode):
         return False
+    if node.process_status == NEVER_BEGAN:
+        return True
     return node.process_state in (None, ProcessState.CREATED) and node.checkpoint is None
 
 

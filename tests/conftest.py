@@ -83,7 +83,7 @@ class Deployment:
 
     def stop(self):
         """Stop the daemon, whatever has happened before, and wait until its processes are gone."""
-        subprocess.run([BIN / "verdi", "daemon", "stop"], env=self.environment, capture_output=True, check=False)
+        subprocess.run([BIN / "verdi", "daemon", "stop", "--timeout", "60"], env=self.environment, capture_output=True, check=False)
         for _ in range(100):
             status = [BIN / "verdi", "daemon", "status"]
             if subprocess.run(status, env=self.environment, capture_output=True, check=False).returncode != 0:
@@ -134,3 +134,26 @@ def configurations():
         return Configuration(numbers, positions, edge * np.eye(3), origin=Origin("packing", f"1/{seed}"))
 
     return [pair([3, 1], 2.9, 0), pair([2, 2], 2.5, 1), pair([4, 4], 3.0, 2), pair([3, 1], 3.3, 3)]
+
+
+@pytest.fixture
+def process(profile):
+    """process(label, caller, link ...): a process node written by hand, as the record would hold it."""
+    from aiida import orm
+    from aiida.common.links import LinkType
+
+    def made(label, caller=None, link="", state="finished", status=0, inputs=None, kind=orm.WorkChainNode):
+        node = kind()
+        calculation = isinstance(node, orm.CalculationNode)
+        node.set_process_label(label)
+        if state is not None:
+            node.set_process_state(state)
+        if state == "finished":
+            node.set_exit_status(status)
+        for port, data in (inputs or {}).items():
+            node.base.links.add_incoming(data, LinkType.INPUT_CALC if calculation else LinkType.INPUT_WORK, port)
+        if caller is not None:
+            node.base.links.add_incoming(caller, LinkType.CALL_CALC if calculation else LinkType.CALL_WORK, link)
+        return node.store()
+
+    return made

@@ -12,6 +12,9 @@ from aiida import orm
 
 from .setup import SetupError
 
+PATIENCE = "60"
+"""s that a busy daemon may take to answer; AiiDA's own 2 s are too few on a machine at work."""
+
 
 class Daemon:
     """Speaks to the daemon through `verdi`, as a person would."""
@@ -26,13 +29,13 @@ class Daemon:
         client = get_daemon_client()
         if not client.is_daemon_running:
             return 0
-        workers = client.get_number_of_workers()
-        self.verdi("daemon", "stop")
+        workers = client.get_number_of_workers(timeout=int(PATIENCE))
+        self.verdi("daemon", "stop", "--timeout", PATIENCE)
         return int(workers)
 
     def start(self, workers: int) -> None:
         """Start the daemon."""
-        self.verdi("daemon", "start", str(workers))
+        self.verdi("daemon", "start", "--timeout", PATIENCE, str(workers))
 
     def restore_tasks(self) -> list[int]:
         """Give every process that has none a task at the broker, in the whole profile; the daemon must be stopped."""

@@ -120,7 +120,7 @@ class IterationWorkChain(AttemptsWorkChain):
         bar_calculations([node])
         return reason
 
-    def done(self, stage: str) -> Any:
+    def last_job(self, stage: str) -> Any:
         """The last attempt at the job of a stage; None if there was no such stage."""
         return newest_attempts(self.node, stage).get(stage)
 
@@ -146,7 +146,7 @@ class IterationWorkChain(AttemptsWorkChain):
 
     def take_generated(self) -> ExitCode | None:
         """What generation has made, if it was a job; says if some of it was lost."""
-        node = self.done("generate")
+        node = self.last_job("generate")
         if node is None:
             return None
         if not node.is_finished_ok:
@@ -169,7 +169,7 @@ class IterationWorkChain(AttemptsWorkChain):
 
     def select(self) -> ExitCode | None:
         """Choose what to label."""
-        explored = self.done("explore")
+        explored = self.last_job("explore")
         if not explored.is_finished_ok:
             return self.exit_codes.ERROR_EXPLORE.format(pk=explored.pk, reason=explored.exit_message)
         reasons = explored.outputs.trajectories.get_dict().get("reasons", {})
@@ -180,7 +180,7 @@ class IterationWorkChain(AttemptsWorkChain):
 
     def label(self) -> ToContext | ExitCode | None:
         """Label the candidates, whose predictions are stored by now, and what shall be labelled besides."""
-        selected = self.done("select")
+        selected = self.last_job("select")
         if selected is not None:
             if not selected.is_finished_ok:
                 return self.exit_codes.ERROR_SELECT.format(pk=selected.pk, reason=selected.exit_message)
@@ -261,7 +261,7 @@ class IterationWorkChain(AttemptsWorkChain):
         """Attach the results and tell the errors."""
         self.out("plan", self.ctx.plan["plan"])
         self.out("dataset", self.ctx.dataset)
-        explored, selected, evaluated = (self.done(stage) for stage in ("explore", "select", "evaluate"))
+        explored, selected, evaluated = (self.last_job(stage) for stage in ("explore", "select", "evaluate"))
         if selected is not None:
             self.out("trajectories", explored.outputs.trajectories)
             self.out("selection", selected.outputs.selection)

@@ -17,18 +17,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiida import orm
 from aiida.common.links import LinkType
 from plumpy.process_states import ProcessState
 
-from ..provenance_db.queries import chain, descendants, is_stillborn
+from ..provenance_db.queries import NEVER_BEGAN, chain, descendants, is_stillborn
 from .daemon import Daemon
 from .pw_failures import bar_calculations, damage
 
 KILL_SECONDS = 60.0
 """How long a process may take to die."""
-SEALED = "sealed by `argonaut repair`: its caller died before it could begin"
 
 
 @dataclass
@@ -49,10 +49,10 @@ def examine(parts: Sequence[orm.WorkChainNode]) -> Findings:
     for part in parts:
         for process in descendants(part):
             calls = process.base.links.get_outgoing(link_type=(LinkType.CALL_CALC, LinkType.CALL_WORK)).all()
-            by_label: dict[str, list[orm.ProcessNode]] = defaultdict(list)
+            by_label: dict[str, list[Any]] = defaultdict(list)
             for link in sorted(calls, key=lambda link: int(link.node.pk or 0)):
                 if is_stillborn(link.node):
-                    found.stillborn.append(link.node)
+                    found.stillborn += [] if link.node.is_terminated else [link.node]
                 else:
                     by_label[link.link_label].append(link.node)
             for first, *others in by_label.values():
@@ -74,7 +74,7 @@ def repair(campaign: orm.WorkChainNode, daemon: Daemon, say: Callable[[str], Non
     found = examine(chain(campaign))
     for node in found.stillborn:
         seal(node)
-        say(f"{told(node)} never began, and has been sealed as killed")
+        say(f"{told(node)} never began, and has been given an end")
     barred = 0
     for calculation, reason in found.damaged:
         n_barred = bar_calculations([calculation])
@@ -100,7 +100,7 @@ def repair(campaign: orm.WorkChainNode, daemon: Daemon, say: Callable[[str], Non
 def seal(node: orm.ProcessNode) -> None:
     """Give a process that never began an end, so that nobody waits for it."""
     node.set_process_state(ProcessState.KILLED)
-    node.set_process_status(SEALED)
+    node.set_process_status(NEVER_BEGAN)
     node.seal()
 
 

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("mlip", "dft_inputs", "workflows", "provenance_db")
-SHIPPED = {".py", ".yaml", ".json", ".typed"}
+SHIPPED = {".py", ".yaml", ".json", ".j2", ".typed"}
 COPIED = ("pyproject.toml", "README.md", "LICENSE", "NOTICE", "MANIFEST.in", "CHANGELOG.md")
 
 

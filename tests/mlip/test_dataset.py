@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aiida_argonaut.mlip.dataset import Dataset, DatasetError, lineages, merge
-from aiida_argonaut.mlip.frames import Configuration, LabelledFrame, Origin, write_frames
+from aiida_argonaut.mlip.frames import Configuration, LabelledFrame, Origin, read_frames, write_frames
 
 
 def frame(seed, parent="", protocol="p1", numbers=(1, 8)):
@@ -113,3 +113,9 @@ def test_split_corners():
     assert [len(side) for side in Dataset((frame(1), frame(2))).split(0.0, 0)] == [2, 0]
     with pytest.raises(DatasetError, match=r"validation_fraction 1\.0"):
         single.split(1.0, 0)
+
+
+def test_a_frame_without_a_protocol_keeps_its_energy_in_a_file(tmp_path):
+    bare = [frame(seed, protocol="") for seed in range(3)]
+    write_frames(tmp_path / "bare.extxyz", bare)
+    assert [each.content_hash for each in read_frames(tmp_path / "bare.extxyz")] == [f.content_hash for f in bare]

@@ -4,29 +4,6 @@ import pytest
 
 
 @pytest.fixture
-def process(profile):
-    """Make a process node with a label, a state, a caller and inputs."""
-    from aiida import orm
-    from aiida.common.links import LinkType
-
-    def made(label, caller=None, link="", state="finished", status=0, inputs=None, kind=orm.WorkChainNode):
-        node = kind()
-        calculation = isinstance(node, orm.CalculationNode)
-        node.set_process_label(label)
-        if state is not None:
-            node.set_process_state(state)
-        if state == "finished":
-            node.set_exit_status(status)
-        for port, data in (inputs or {}).items():
-            node.base.links.add_incoming(data, LinkType.INPUT_CALC if calculation else LinkType.INPUT_WORK, port)
-        if caller is not None:
-            node.base.links.add_incoming(caller, LinkType.CALL_CALC if calculation else LinkType.CALL_WORK, link)
-        return node.store()
-
-    return made
-
-
-@pytest.fixture
 def campaign(process):
     from aiida import orm
 

@@ -143,6 +143,31 @@ def test_a_job_from_the_cache_costs_nothing(iteration, job):
     assert core_seconds(list(found.values())) == pytest.approx(5.0, abs=1.0)
 
 
+def test_jobs_of_a_code_are_those_that_ran_and_ended_well(computer, job, iteration):
+    from aiida import orm
+    from aiida.common.links import LinkType
+
+    from aiida_argonaut.provenance_db.spending import jobs_of_code
+
+    where = computer()
+    codes = [orm.InstalledCode(label=name, computer=where, filepath_executable="/bin/true").store() for name in "ab"]
+
+    def ran(code, **attributes):
+        node = orm.CalcJobNode(computer=where)
+        node.base.links.add_incoming(code, LinkType.INPUT_CALC, "code")
+        for key, value in {"process_label": "TrainCalculation", "exit_status": 0, **attributes}.items():
+            node.base.attributes.set(key, value)
+        node.set_process_state("finished")
+        return node.store()
+
+    good = [ran(codes[0]), ran(codes[0])]
+    ran(codes[1])
+    ran(codes[0], exit_status=300)
+    ran(codes[0], process_label="ExploreCalculation")
+    ran(codes[0]).base.extras.set("_aiida_cached_from", "somewhere")
+    assert [found.pk for found in jobs_of_code(codes[0], "TrainCalculation")] == [node.pk for node in good]
+
+
 def test_pw_knows_its_own_time(iteration, job):
     from aiida import orm
     from aiida.common.links import LinkType

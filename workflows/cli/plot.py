@@ -44,11 +44,14 @@ def draw(campaign: Any, output: Path) -> None:
     from ...provenance_db.queries import iterations
 
     batches = []
-    for number, node in enumerate(iterations(campaign)):
-        outputs = {link.link_label: link.node for link in node.base.links.get_outgoing().all()}
+    for node in iterations(campaign):
+        outputs: dict[str, Any] = {link.link_label: link.node for link in node.base.links.get_outgoing().all()}
         if isinstance(outputs.get("errors"), orm.Dict) and "before" in outputs["errors"].get_dict():
-            frames = outputs["labels"].dataset().frames
-            batches.append((f"iteration {number}", frames, outputs["candidates"].predicted_frames()))
+            predicted = outputs["candidates"].predicted_frames()
+            known = {frame.configuration.configuration_id for frame in predicted}
+            labels = outputs["labels"].dataset().frames
+            fresh = [label for label in labels if label.configuration.configuration_id in known]
+            batches.append((f"iteration {outputs['plan']['iteration']}", fresh, predicted))
     if not batches:
         raise ValueError(
             f"campaign {campaign.pk} has no fresh labels with predictions yet; the first come with iteration 1"

@@ -1,0 +1,40 @@
+"""argonaut report: all of a campaign on one page for a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .profile import open_profile, profile_option
+
+
+@click.command()
+@click.argument("campaign", metavar="PK")
+@profile_option
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("report.html"),
+    show_default=True,
+    help="*.html",
+)
+def report(campaign: str, profile: str | None, output: Path) -> None:
+    """Write all that the record holds of campaign PK as one HTML page, at any moment of its life.
+
+    The page needs no network and no other file. It has learning curves, parity, deviation against error, losses, what
+    was labelled, times and cost, and per iteration what was decided and why.
+
+    \b
+    Example: argonaut report 42 -o report.html
+    """
+    if not output.parent.is_dir():
+        raise ValueError(f"{output}: there is no folder {output.parent}; make it or give another --output")
+    open_profile(profile)
+    from ...provenance_db.queries import load_campaign
+    from ..report.gather import gather
+    from ..report.page import write
+
+    write(gather(load_campaign(campaign)), output)
+    click.echo(str(output))

@@ -1,0 +1,86 @@
+"""What was lost and why: every label that was submitted is a label or a loss, and the page shows that it adds up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .story import Story, name_of, number_of
+
+FORMULAE = 8
+"""Named per reason; the rest is counted."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """All losses with one reason."""
+
+    reason: str
+    count: int
+    share: str
+    """Of the submitted labels."""
+    formulae: str
+    message: str
+    """The commonest."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """submitted = ok + lost (+ open while labels run); an iteration that was begun again counts once, the last time."""
+
+    submitted: int
+    ok: int
+    lost: int
+    open: int
+    """Neither: running, waiting, or left behind by a campaign that was stopped."""
+    rows: tuple[tuple[str, int, int, int, int], ...]
+    """(iteration, submitted, ok, lost, open)."""
+    reasons: tuple[Reason, ...]
+    losses: tuple[tuple[str, Mapping[str, Any]], ...]
+    """(iteration, loss) one per lost label."""
+
+    @property
+    def line(self) -> str:
+        """The accounting line."""
+        rest = f" + {self.open} open" if self.open else ""
+        return f"{self.submitted} submitted = {self.ok} ok + {self.lost} lost{rest}"
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether nothing disappeared."""
+        return self.submitted == self.ok + self.lost + self.open
+
+
+def account(story: Story) -> Account:
+    """Of all iterations."""
+    rows: list[tuple[str, int, int, int, int]] = []
+    losses: list[tuple[str, Mapping[str, Any]]] = []
+    for place, each in counted(story):
+        labels = each["labels"]
+        name, lost = name_of(each, place), list(labels.get("lost", ()))
+        left = 0 if "ok" in labels else labels["submitted"]
+        rows.append((name, labels["submitted"], labels.get("ok", 0), len(lost), left))
+        losses += [(name, loss) for loss in lost]
+    numbers = [row[1:] for row in rows]
+    submitted, ok, lost_count, left = (sum(row[k] for row in numbers) for k in range(4))
+    reasons = tuple(
+        _reason(name, losses, submitted) for name, _ in Counter(x["reason"] for _, x in losses).most_common()
+    )
+    return Account(submitted, ok, lost_count, left, tuple(rows), reasons, tuple(losses))
+
+
+def counted(story: Story) -> list[tuple[int, Mapping[str, Any]]]:
+    """(position, iteration) of those that labelled; of several attempts at one, which take over labels, the last."""
+    last = {number_of(each, place): place for place, each in enumerate(story.iterations) if each.get("labels")}
+    return [(place, story.iterations[place]) for place in sorted(last.values())]
+
+
+def _reason(reason: str, losses: list[tuple[str, Any]], submitted: int) -> Reason:
+    own = [loss for _, loss in losses if loss["reason"] == reason]
+    formulae = Counter(str(loss.get("formula", "?")) for loss in own).most_common()
+    named = ", ".join(f"{formula} ×{count}" if count > 1 else formula for formula, count in formulae[:FORMULAE])
+    more = f" and {len(formulae) - FORMULAE} more" if len(formulae) > FORMULAE else ""
+    message = Counter(str(loss.get("message", "")) for loss in own).most_common(1)[0][0]
+    return Reason(reason, len(own), f"{len(own) / max(submitted, 1):.1%}", named + more, message)
