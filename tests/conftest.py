@@ -83,12 +83,14 @@ class Deployment:
 
     def stop(self):
         """Stop the daemon, whatever has happened before, and wait until its processes are gone."""
-        subprocess.run([BIN / "verdi", "daemon", "stop", "--timeout", "60"], env=self.environment, capture_output=True, check=False)
-        for _ in range(100):
-            status = [BIN / "verdi", "daemon", "status"]
-            if subprocess.run(status, env=self.environment, capture_output=True, check=False).returncode != 0:
+        for _ in range(20):  # a busy daemon may not answer at once
+            for command in (["stop", "--timeout", "60"], ["status"]):
+                done = subprocess.run(
+                    [BIN / "verdi", "daemon", *command], env=self.environment, capture_output=True, check=False
+                )
+            if done.returncode != 0:
                 break
-            time.sleep(0.3)
+            time.sleep(0.5)
 
 
 @pytest.fixture(scope="session")

@@ -117,7 +117,7 @@ class IterationWorkChain(AttemptsWorkChain):
         reason = spoiled(node)
         if reason is None or attempt > 1:
             return None
-        bar_calculations([node])
+        bar_calculations([node])  # type: ignore[list-item]
         return reason
 
     def last_job(self, stage: str) -> Any:

@@ -55,6 +55,7 @@ def examine(parts: Sequence[orm.WorkChainNode]) -> Findings:
                     found.stillborn += [] if link.node.is_terminated else [link.node]
                 else:
                     by_label[link.link_label].append(link.node)
+            first: Any
             for first, *others in by_label.values():
                 found.doubled += [(other, first) for other in others if not other.is_terminated]
                 if process.is_terminated and not first.is_terminated:

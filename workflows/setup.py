@@ -7,13 +7,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..dft_inputs.pw_output import PwOutputError
 from ..dft_inputs.pw_output import pw_version as printed_version
+from .postgres import PostgresServer, SetupError
+from .profiles import RabbitmqServer, ensure_profile, ensure_user
 
 COMPUTER = "localhost"
 PW_CODE = "pw@localhost"
@@ -29,23 +30,29 @@ CACHED = (
     "aiida.calculations:argonaut.select",
     "aiida.calculations:argonaut.evaluate",
     "aiida.calculations:argonaut.label_ase",
+    "aiida.calculations:argonaut.label_table",
 )
 """Calculations that depend on nothing but their inputs, seeds and numerics' versions included: safe to cache."""
 
 
-class SetupError(ValueError):
-    """Something that campaigns need is missing: says what, and the command that makes it."""
-
-
-def setup(profile: str, pw: str | None, say: Callable[[str], None]) -> None:
+def setup(
+    profile: str,
+    pw: str | None,
+    say: Callable[[str], None],
+    database: PostgresServer | None = None,
+    broker: RabbitmqServer | None = None,
+) -> None:
     """Make or repair all that a campaign on this computer needs.
 
-    :param profile: name of the AiiDA profile, made with SQLite and the ZeroMQ broker if it does not exist.
+    :param profile: name of the AiiDA profile, made if it does not exist.
     :param pw: path of pw.x; None looks on PATH and, as root on a Debian-like machine, installs it.
     :param say: called with a line per step.
+    :param database: where a new profile keeps its record; None is SQLite.
+    :param broker: what carries the tasks of a new profile; None is AiiDA's ZeroMQ broker.
+    :raises SetupError: what is missing and how to get it, or a profile that exists with other servers.
     """
     executables = {"pw.x": find_pw(pw, say), "ld1.x": find_ld1(pw)}
-    ensure_profile(profile, say)
+    ensure_profile(profile, say, database, broker)
     enable_caching(profile)
     from aiida import load_profile
 
@@ -119,41 +126,6 @@ def pw_version(executable: Path) -> str:
         raise SetupError(f"{executable}: {error}") from error
 
 
-def ensure_profile(name: str, say: Callable[[str], None]) -> None:
-    """Make the profile, with SQLite and the ZeroMQ broker, if it does not exist."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Creating AiiDA configuration folder")
-        from aiida.manage.configuration import get_config
-
-        config = get_config(create=True)
-        known, default = config.profile_names, config.default_profile_name
-    if name in known:
-        say(f"profile {name} exists")
-        return
-    verdi = Path(sys.executable).with_name("verdi")
-    command = [str(verdi), "presto", "--use-zeromq", "--non-interactive", "-p", name]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SetupError(f"`{' '.join(command)}` failed: {' '.join((done.stdout + done.stderr).split())[-400:]}")
-    from aiida.manage import configuration
-
-    configuration.reset_config()
-    if default is not None:  # presto makes its profile the default one, but which that is belongs to the user
-        configuration.get_config().set_default_profile(default, overwrite=True).store()
-    say(f"made profile {name} (SQLite, ZeroMQ broker)")
-
-
-def ensure_user() -> None:
-    """The profile's user; an interrupted `verdi presto` leaves a profile without one."""
-    from aiida import orm
-    from aiida.manage import get_manager
-    from aiida.manage.configuration import create_default_user
-
-    profile = get_manager().get_profile()
-    if profile is not None and orm.User.collection.get_default() is None:
-        create_default_user(profile, email="aiida@localhost")
-
-
 def enable_caching(profile: str) -> None:
     """Let AiiDA reuse results of calculations that are safe to cache, in this profile only."""
     from aiida.manage.configuration import get_config
@@ -183,6 +155,7 @@ def ensure_computer(say: Callable[[str], None]) -> Any:
     if not computer.is_configured:
         computer.configure(safe_interval=0)
         computer.set_minimum_job_poll_interval(1)
+        computer.set_default_mpiprocs_per_machine(1)
         say(f"configured computer {COMPUTER}")
     return computer
 
