@@ -162,8 +162,8 @@ def label_summary(label: orm.ProcessNode | None) -> dict[str, Any] | None:
     return {"submitted": asked, "ended": counts.ended, "in_flight": counts.in_flight}
 
 
-def labels_spent(parts: Iterable[orm.WorkChainNode]) -> tuple[int, int]:
-    """(ended, lost) labels of campaigns that continue each other.
+def labels_spent(parts: Iterable[orm.WorkChainNode], but: int | None = None) -> tuple[int, int]:
+    """(ended, lost) labels of campaigns that continue each other; those of iteration `but` do not count.
 
     An iteration that was begun again counts once, as far as it came at its best: what the earlier attempt labelled the
     later one has taken over.
@@ -173,7 +173,7 @@ def labels_spent(parts: Iterable[orm.WorkChainNode]) -> tuple[int, int]:
     for part in parts:
         for number, iteration in own_iterations(part).items():
             label = stages(iteration).get("label")
-            if label is not None:
+            if label is not None and number != but:
                 counts = label_counts(label)
                 ended[number] = max(ended[number], counts.ended)
                 lost[number] = max(lost[number], counts.lost)

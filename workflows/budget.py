@@ -38,12 +38,12 @@ def limit_of(node: orm.ProcessNode) -> str | None:
 
 
 def limit_reached(campaign: orm.ProcessNode, budget: Mapping[str, Any] | None = None) -> Limit | None:
-    """The first limit that a campaign has come to, with all that it continues.
+    """The first limit that a campaign has come to, with all that it continues; for labels see `too_many_labels`.
 
     :param budget: limits to compare with; None takes the campaign's own.
     """
     allowed = campaign.inputs.settings.get_dict().get("budget", {}) if budget is None else budget
-    if all(allowed.get(key) is None for key in ("labels", "core_hours", "wall_hours", "lost_share")):
+    if all(allowed.get(key) is None for key in ("core_hours", "wall_hours", "lost_share")):
         return None
     parts = chain(campaign)
     if (hours := allowed["wall_hours"]) is not None and (spent := sum(map(seconds, parts)) / 3600) >= hours:
@@ -51,8 +51,6 @@ def limit_reached(campaign: orm.ProcessNode, budget: Mapping[str, Any] | None = 
     if (hours := allowed["core_hours"]) is not None and (spent := core_seconds(jobs(parts)) / 3600) >= hours:
         return Limit("core_hours", f"{spent:.3f} of {hours:g} core-hours are spent")
     ended, lost = labels_spent(parts)
-    if allowed["labels"] is not None and ended >= allowed["labels"]:
-        return Limit("labels", f"{ended} of {allowed['labels']} labels are spent")
     share = allowed["lost_share"]
     if share is not None and ended >= allowed["lost_after"] and lost > share * ended:
         return Limit("lost_share", f"{lost} of {ended} labels are lost, more than a share of {share:g}")
@@ -60,10 +58,11 @@ def limit_reached(campaign: orm.ProcessNode, budget: Mapping[str, Any] | None = 
 
 
 def too_many_labels(
-    campaign: orm.ProcessNode, settings: Mapping[str, Any], has_committee: bool, besides: int
+    campaign: orm.ProcessNode, settings: Mapping[str, Any], number: int, has_committee: bool, besides: int
 ) -> Limit | None:
     """The limit of labels, if the next iteration would ask for more of them than are left.
 
+    :param number: of that iteration; labels of an earlier attempt at it are taken over, and count as part of it.
     :param settings: of the campaign, or those it shall go on with.
     :param besides: configurations to be labelled besides those generated or selected.
     """
@@ -71,7 +70,7 @@ def too_many_labels(
     if allowed is None:
         return None
     wanted = besides + (settings["select"]["count"] if has_committee else settings["generate"]["seed_set"])
-    left = max(0, allowed - labels_spent(chain(campaign))[0])
+    left = max(0, allowed - labels_spent(chain(campaign), but=number)[0])
     if wanted <= left:
         return None
     return Limit("labels", f"{left} of {allowed} labels are left, and the next iteration would ask for {wanted}")

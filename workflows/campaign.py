@@ -137,7 +137,7 @@ class CampaignWorkChain(WindowWorkChain):
             return False
         besides = 0 if self.ctx.besides is None else self.ctx.besides.n_frames
         settings = self.inputs.settings.get_dict()
-        too_many = too_many_labels(self.node, settings, self.ctx.committee is not None, besides)
+        too_many = too_many_labels(self.node, settings, self.ctx.number, self.ctx.committee is not None, besides)
         self.come_to(limit_reached(self.node) or too_many)
         return self.ctx.limit is None
 

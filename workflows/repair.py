@@ -51,11 +51,11 @@ def examine(parts: Sequence[orm.WorkChainNode]) -> Findings:
             calls = process.base.links.get_outgoing(link_type=(LinkType.CALL_CALC, LinkType.CALL_WORK)).all()
             by_label: dict[str, list[Any]] = defaultdict(list)
             for link in sorted(calls, key=lambda link: int(link.node.pk or 0)):
-                if is_stillborn(link.node):
-                    found.stillborn += [] if link.node.is_terminated else [link.node]
-                else:
-                    by_label[link.link_label].append(link.node)
-            first: Any
+                child: Any = link.node
+                if not is_stillborn(child):
+                    by_label[link.link_label].append(child)
+                elif not child.is_terminated:
+                    found.stillborn.append(child)
             for first, *others in by_label.values():
                 found.doubled += [(other, first) for other in others if not other.is_terminated]
                 if process.is_terminated and not first.is_terminated:

@@ -148,7 +148,9 @@ def check_unfinished(newest: orm.WorkChainNode, last: orm.WorkChainNode | None, 
         )
     besides = builder.besides.n_frames if builder.besides is not None else 0
     has_committee = last is not None or "committee" in builder.start
-    limit = limit_reached(newest, settings["budget"]) or too_many_labels(newest, settings, has_committee, besides)
+    limit = limit_reached(newest, settings["budget"]) or too_many_labels(
+        newest, settings, done + 1, has_committee, besides
+    )
     if limit is not None:
         raise ResumeError(
             f"campaign {newest.pk} is at a limit: {limit.reason}; raise it with --set budget.{limit.key}=..."

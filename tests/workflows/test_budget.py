@@ -44,7 +44,7 @@ def test_no_limit_is_no_limit(begin, labelled):
     campaign = begin({})
     labelled(campaign, 0, 1, ["calculator_failed"] * 9)
     assert limit_reached(campaign) is None
-    assert too_many_labels(campaign, campaign.inputs.settings.get_dict(), True, 10**6) is None
+    assert too_many_labels(campaign, campaign.inputs.settings.get_dict(), 1, True, 10**6) is None
 
 
 def test_labels_of_all_parts_count_and_repeated_iterations_once(begin, labelled):
@@ -60,11 +60,10 @@ def test_labels_of_all_parts_count_and_repeated_iterations_once(begin, labelled)
     assert labels_spent(chain(second)) == (5 + 3, 2)
     assert limit_reached(second) is None
     settings = second.inputs.settings.get_dict()
-    assert too_many_labels(second, settings, True, 0).reason.startswith("1 of 9 labels are left")
-    assert "would ask for 4" in too_many_labels(second, settings, False, 0).reason
-    labelled(second, 2, 1)
-    assert limit_reached(second) == ("labels", "9 of 9 labels are spent")
-    assert limit_reached(second, {**NO_LIMIT, "labels": 10}) is None
+    assert too_many_labels(second, settings, 2, True, 0).reason.startswith("1 of 9 labels are left")
+    assert "would ask for 4" in too_many_labels(second, settings, 2, False, 0).reason
+    assert too_many_labels(second, settings, 1, True, 0) is None, "an iteration begun again takes its labels over"
+    assert too_many_labels(second, settings, 1, True, 2).reason.startswith("4 of 9 labels are left")
 
 
 def test_the_share_of_lost_labels_counts_after_a_while(begin, labelled):
