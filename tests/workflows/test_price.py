@@ -85,6 +85,25 @@ def test_jobs_are_counted_as_the_campaign_runs_them(builder, quick):
     assert document["totals"]["labels"] == 16
 
 
+def test_a_shard_is_paid_for_however_few_labels_it_has(builder, quick):
+    from aiida_argonaut.workflows.price import price
+
+    few = stages_of(price(builder()))["label"]
+    one = stages_of(price(builder(label={"shard_size": 1})))["label"]
+    assert (few["jobs"], one["jobs"]) == (6, 16)
+    assert one["core_hours"]["expected"] > 2 * few["core_hours"]["expected"]
+
+
+def test_a_pool_needs_no_job(builder, quick, configurations, tmp_path):
+    from aiida_argonaut.mlip.frames import write_configurations
+    from aiida_argonaut.workflows.price import price
+
+    write_configurations(tmp_path / "pool.extxyz", configurations)
+    document = price(builder(generate={"recipe": None, "pool": "pool.extxyz"}))
+    assert stages_of(document)["generate"]["jobs"] == 0
+    assert document["totals"]["jobs"] == sum(stage["jobs"] for stage in document["stages"])
+
+
 def test_it_is_plain_json(builder, quick):
     from aiida_argonaut.workflows.price import price
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +24,43 @@ FOLLOW = [
 @click.command()
 @click.argument("campaign", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @profile_option
-def launch(campaign: Path, profile: str | None) -> None:
+@click.option(
+    "--dry-run", is_flag=True, help="Submit nothing: tell jobs, core-hours, time and disk, with their sources."
+)
+@click.option("--json", "as_json", is_flag=True, help="With --dry-run: the same as one JSON document.")
+def launch(campaign: Path, profile: str | None, dry_run: bool, as_json: bool) -> None:
     """Check CAMPAIGN (YAML) and hand it to the daemon; prints its pk and how to follow it.
 
     \b
-    Example: argonaut launch campaign.yaml
+    Example: argonaut launch campaign.yaml --dry-run
+             argonaut launch campaign.yaml
     """
     from ..config import load_config
 
+    if as_json and not dry_run:
+        raise click.UsageError("--json belongs to --dry-run")
     load_config(campaign)
     name = open_profile(profile)
+    if dry_run:
+        tell_price(campaign, as_json)
+        return
     pk = submit_campaign(campaign, name)
     click.echo(f"campaign {pk} is running. To follow it from a new shell:")
     for line in shell_lines(name, [command.format(pk=pk) for command in FOLLOW]):
         click.echo(f"  {line}")
+
+
+def tell_price(campaign: Path, as_json: bool) -> None:
+    """Print what a campaign would cost; stores and submits nothing."""
+    from ..campaign import CampaignWorkChain
+    from ..price import price
+    from .price_table import print_price
+
+    found = price(CampaignWorkChain.get_builder_from_config(campaign))
+    if as_json:
+        click.echo(json.dumps({"campaign": str(campaign), **found}, indent=2))
+    else:
+        print_price(campaign.name, found)
 
 
 def unfinished_campaign(campaign: Path) -> int | None:
