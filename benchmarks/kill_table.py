@@ -106,11 +106,11 @@ class Site:
         found: dict[str, list[psutil.Process]] = {"job": [], "worker": [], "broker": [], "daemon": []}
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if process.environ().get("AIIDA_PATH") != str(self.folder) and not self.is_job(process):
-                    continue
                 line = " ".join(process.cmdline())
                 if self.is_job(process):
                     found["job"].append(process)
+                elif not process.environ().get("AIIDA_PATH", "").startswith(str(self.folder)):
+                    continue
                 elif "daemon worker" in line:
                     found["worker"].append(process)
                 elif "broker" in line:
@@ -166,7 +166,7 @@ def to_the_end(where: Site, pk: int) -> tuple[int, list[str]]:
             remedies.append("resume")
             said = where.run("argonaut", "resume", pk)
             pk = int(re.findall(r"campaign (\d+) goes on", said)[0])
-        seen = where.run("verdi", "process", "list", "-a", "-P", "pk", "state", "mtime", "--raw")
+        seen = where.run("verdi", "process", "list", "-a", "-P", "pk", "state", "--raw")
         if seen != last:
             last, since = seen, time.monotonic()
         elif time.monotonic() - since > STALLED:
@@ -180,11 +180,14 @@ def to_the_end(where: Site, pk: int) -> tuple[int, list[str]]:
 def trial(where: Site, number: int, seed: int, duration: float, truth: list[dict[str, Any]]) -> dict[str, Any]:
     """One row of the table."""
     draw = random.Random(f"{seed}:{number}")
-    target, moment = TARGETS[number % len(TARGETS)], draw.uniform(1.0, 0.9 * duration)
+    target, moment = TARGETS[number % len(TARGETS)], draw.uniform(1.0, 0.8 * duration)
     pk, began = launch(where), time.monotonic()
     time.sleep(moment)
     while not (victims := where.processes(target)):  # between two jobs there is none to kill
-        time.sleep(0.05)
+        if time.monotonic() - began > 2 * duration:  # after the last one there is none at all: earlier, then
+            pk, began, moment = launch(where), time.monotonic(), moment / 2
+            time.sleep(moment)
+        time.sleep(0.02)
     for victim in victims:
         with contextlib.suppress(psutil.NoSuchProcess):
             os.kill(victim.pid, signal.SIGKILL)

@@ -202,7 +202,7 @@ def dtype_of(dtype: torch.dtype | str) -> torch.dtype:
 
 def _stored(folder: Path) -> dict[str, Any]:
     """Fields of the committee in a folder; KeyError for a missing key, ValueError or TypeError for other damage."""
-    document = json.loads((folder / "config.json").read_text())
+    document = _parsed("config.json", (folder / "config.json").read_text())
     if document.get("format") != FORMAT:
         raise ValueError(f"config.json has format {document.get('format')}, this version reads {FORMAT}")
     architecture = get_architecture(document["architecture"])
@@ -214,18 +214,34 @@ def _stored(folder: Path) -> dict[str, Any]:
     members = _members(load_file(folder / "model.safetensors"), document["n_members"])
     _check_shapes(members, architecture.init(config, torch.Generator().manual_seed(0)))
     card, metrics = folder / "card.json", folder / "metrics.jsonl"
+    lines = metrics.read_text().splitlines() if metrics.is_file() else []
     return {
         "architecture": architecture,
         "preset": document["preset"],
         "config": config,
         "baseline": Baseline.from_document(document["baseline"]),
         "members": members,
-        "card": json.loads(card.read_text()) if card.is_file() else {},
-        "metrics": tuple(map(json.loads, metrics.read_text().splitlines())) if metrics.is_file() else (),
+        "card": _parsed(card.name, card.read_text()) if card.is_file() else {},
+        "metrics": tuple(_parsed(metrics.name, line) for line in lines),
     }
 
 
+def _parsed(name: str, text: str) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{name} is not valid JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise ValueError(f"{name} holds a {type(document).__name__}, expected a JSON object")
+    return document
+
+
 def _members(tensors: dict[str, Tensor], n_members: int) -> tuple[Parameters, ...]:
+    if type(n_members) is not int or not 0 < n_members <= len(tensors):
+        raise ValueError(
+            f"config.json: n_members is {n_members!r}, expected 1 or more, for which there are weights in "
+            f"model.safetensors ({len(tensors)} tensors)"
+        )
     members: dict[str, Parameters] = {f"member.{k}": {} for k in range(n_members)}
     for key, tensor in tensors.items():
         prefix, _, name = key.partition("/")
@@ -236,14 +252,15 @@ def _members(tensors: dict[str, Tensor], n_members: int) -> tuple[Parameters, ..
 
 
 def _check_shapes(members: Sequence[Parameters], like: Parameters) -> None:
-    if not members:
-        raise ValueError("config.json: n_members is 0, expected at least 1")
     expected = {name: tuple(weight.shape) for name, weight in like.items()}
     for k, member in enumerate(members):
         found = {name: tuple(weight.shape) for name, weight in member.items()}
         wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
         if wrong:
             raise ValueError(f"weights of member {k} do not fit the hyperparameters in config.json: {', '.join(wrong)}")
+        broken = sorted(name for name, weight in member.items() if not weight.isfinite().all())
+        if broken:
+            raise ValueError(f"weights of member {k} hold NaN or infinite numbers: {', '.join(broken)}")
 
 
 def _predictions(graph: Graph, output: CommitteeOutput) -> list[Prediction]:

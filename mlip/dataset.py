@@ -128,11 +128,14 @@ class Dataset:
         Raises DatasetError if the folder is not a dataset or its content differs from its recorded hash.
         """
         source = Path(path)
-        if source.is_file():
-            return cls.from_frames(read_frames(source))
-        document = _read_document(source)
-        frames = read_frames(source / "frames.extxyz") if document.get("n_frames") else []
-        dataset = cls(tuple(frames), document.get("protocol", {}))
+        try:
+            if source.is_file():
+                return cls.from_frames(read_frames(source))
+            document = _read_document(source)
+            frames = read_frames(source / "frames.extxyz") if document.get("n_frames") else []
+            dataset = cls(tuple(frames), document.get("protocol", {}))
+        except DatasetError as error:
+            raise DatasetError(f"{source}: {str(error).removeprefix(f'{source}: ')}") from error
         if dataset.content_hash != document.get("content_hash"):
             raise DatasetError(
                 f"{source}: content hash {dataset.content_hash[:12]} differs from the recorded "
@@ -217,11 +220,13 @@ def _read_document(folder: Path) -> dict[str, Any]:
         raise DatasetError(f"{folder}: not a dataset; expected a folder with dataset.json or an extended XYZ file")
     try:
         document = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise DatasetError(f"{path}: not valid JSON: {error}") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         given = document.get("format") if isinstance(document, dict) else type(document).__name__
         raise DatasetError(f"{path}: format {given!r}, expected {FORMAT!r}")
+    if not isinstance(document.get("protocol", {}), dict):
+        raise DatasetError(f"{path}: protocol {document['protocol']!r}, expected a JSON object")
     return document
 
 

@@ -227,13 +227,13 @@ def hash_document(document: Any) -> str:
 
 def read_atoms(path: str | Path | TextIO) -> list[ase.Atoms]:
     """All frames of an extended XYZ file as ASE atoms; FrameError names the file if it cannot be read."""
-    name = path if isinstance(path, (str, Path)) else getattr(path, "name", "stream")
+    name = _name(path)
     if isinstance(path, (str, Path)) and not Path(path).is_file():
         raise FrameError(f"{name}: no such file")
     try:
         frames = ase.io.read(path, index=":", format="extxyz")
     except Exception as error:  # ase raises many kinds, none of which names the file
-        raise FrameError(f"{name}: not readable as extended XYZ: {error}") from error
+        raise FrameError(f"{name}: not readable as extended XYZ: {type(error).__name__}: {error}") from error
     if not frames:
         raise FrameError(f"{name}: holds no frames")
     return list(frames)
@@ -243,15 +243,18 @@ def write_atoms(path: str | Path, frames: Iterable[ase.Atoms]) -> None:
     """Write ASE atoms as extended XYZ, whole or not at all (an interrupted write leaves no half file)."""
     target = Path(path)
     partial = target.with_name(f".{target.name}.partial")
-    with partial.open("w") as handle:
-        for atoms in frames:
-            ase.io.write(handle, atoms, format="extxyz")
-    partial.replace(target)
+    try:
+        with partial.open("w") as handle:
+            for atoms in frames:
+                ase.io.write(handle, atoms, format="extxyz")
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read_configurations(path: str | Path | TextIO) -> list[Configuration]:
-    """Configurations of an extended XYZ file; labels in the file are left behind."""
-    return [_named(path, index, Configuration.from_atoms, atoms) for index, atoms in enumerate(read_atoms(path))]
+    """Configurations of an extended XYZ file, of H-Ar; labels in the file are left behind."""
+    return [_named(path, index, _configuration, atoms) for index, atoms in enumerate(read_atoms(path))]
 
 
 def write_configurations(path: str | Path, configurations: Sequence[Configuration]) -> None:
@@ -260,8 +263,8 @@ def write_configurations(path: str | Path, configurations: Sequence[Configuratio
 
 
 def read_frames(path: str | Path | TextIO) -> list[LabelledFrame]:
-    """Labelled frames of an extended XYZ file; FrameError names file and index of a bad one."""
-    return [_named(path, index, LabelledFrame.from_atoms, atoms) for index, atoms in enumerate(read_atoms(path))]
+    """Labelled frames of an extended XYZ file, of H-Ar; FrameError names file and index of a bad one."""
+    return [_named(path, index, _labelled_frame, atoms) for index, atoms in enumerate(read_atoms(path))]
 
 
 def write_frames(path: str | Path, frames: Sequence[LabelledFrame]) -> None:
@@ -269,8 +272,24 @@ def write_frames(path: str | Path, frames: Sequence[LabelledFrame]) -> None:
     write_atoms(path, (frame.to_atoms() for frame in frames))
 
 
+def _configuration(atoms: ase.Atoms) -> Configuration:
+    configuration = Configuration.from_atoms(atoms)
+    configuration.check_elements()
+    return configuration
+
+
+def _labelled_frame(atoms: ase.Atoms) -> LabelledFrame:
+    frame = LabelledFrame.from_atoms(atoms)
+    frame.configuration.check_elements()
+    return frame
+
+
 def _named(path: Any, index: int, convert: Any, atoms: ase.Atoms) -> Any:
     try:
         return convert(atoms)
-    except FrameError as error:
-        raise FrameError(f"{getattr(path, 'name', path)}, frame {index}: {error}") from error
+    except (ValueError, TypeError) as error:  # a FrameError, or numbers that are none
+        raise FrameError(f"{_name(path)}, frame {index}: {error}") from error
+
+
+def _name(path: str | Path | TextIO) -> str:
+    return str(path) if isinstance(path, (str, Path)) else getattr(path, "name", "stream")

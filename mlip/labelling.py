@@ -82,6 +82,8 @@ def make_calculator(path: str, parameters: Mapping[str, Any]) -> Calculator:
         made: Calculator = factory(**parameters)
     except Exception as error:  # any class of any package may be named here
         raise LabellingError(f"calculator {path!r} refuses its parameters: {_line(error)}") from error
+    if not hasattr(made, "get_forces") or not hasattr(made, "implemented_properties"):
+        raise LabellingError(f"calculator {path!r} makes a {type(made).__name__}, expected an ASE calculator")
     return made
 
 

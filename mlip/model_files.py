@@ -36,12 +36,13 @@ def merge_model_folders(folders: Sequence[str | Path], output: str | Path) -> Pa
     offset = 0
     for folder, config in zip(sources, configs, strict=True):
         tensors.update({_renumbered(folder, name, offset): value for name, value in _tensors(folder).items()})
-        metrics += [{**line, "member": line.get("member", 0) + offset} for line in _lines(folder / "metrics.jsonl")]
+        metrics += [{**line, "member": line["member"] + offset} for line in _lines(folder / "metrics.jsonl")]
         offset += _member_count(folder, config)
+    card = merged_card([_document(folder, "card.json") for folder in sources])
     target = Path(output)
     target.mkdir(parents=True, exist_ok=True)
     save_file(tensors, target / "model.safetensors")
-    (target / "card.json").write_text(_json(merged_card([_document(folder, "card.json") for folder in sources])))
+    (target / "card.json").write_text(_json(card))
     (target / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in metrics))
     (target / "config.json").write_text(_json({**configs[0], "n_members": offset}))
     return target
@@ -93,8 +94,9 @@ def _member_count(folder: Path, config: dict[str, Any]) -> int:
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     try:
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        return [{**line, "member": int(line.get("member", 0))} for line in lines]
+    except (ValueError, TypeError, AttributeError) as error:
         raise ModelFilesError(f"{path}: not one JSON object per line: {error}") from error
 
 

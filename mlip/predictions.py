@@ -110,7 +110,7 @@ def read_predicted(path: str | Path) -> list[PredictedFrame]:
     for index, atoms in enumerate(read_atoms(path)):
         try:
             frames.append(PredictedFrame.from_atoms(atoms))
-        except FrameError as error:
+        except (ValueError, TypeError) as error:  # a FrameError, or numbers that are none
             raise FrameError(f"{path}, frame {index}: {error}") from error
     return frames
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import reprlib
+import sys
 import types
 import typing
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,27 +21,99 @@ from typing import Any, TypeVar
 import yaml
 
 Settings = TypeVar("Settings")
+LARGEST = 100_000
+"""Values in a YAML file, aliases followed."""
 
 
 class SettingsError(ValueError):
     """A setting that cannot be used: says where it is, what was given and what is expected."""
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML that means what it says: what JSON can hold, each key once; dates stay text and 12:30 is no number."""
+
+    yaml_constructors = {  # noqa: RUF012 as PyYAML has it
+        tag: construct
+        for tag, construct in yaml.SafeLoader.yaml_constructors.items()
+        if tag is None or tag.rpartition(":")[2] in ("null", "bool", "int", "float", "str", "seq", "map")
+    }
+    yaml_implicit_resolvers = {  # noqa: RUF012 as PyYAML has it
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def compose_document(self) -> yaml.Node | None:
+        """Also measures the document, for a few lines of aliases can stand for more than any memory holds."""
+        node = super().compose_document()
+        if node is not None:
+            _size(node, {})
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Also refuses a key that is given twice, of which PyYAML keeps the last."""
+        given = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        for key, count in given.items():
+            if count > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        """Also refuses numbers to the base 60."""
+        if isinstance(node, yaml.ScalarNode) and ":" in node.value and node.tag.rpartition(":")[2] in ("int", "float"):
+            problem = f"{node.value} is minutes and seconds in YAML; write a decimal number, or text in quotes"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        return super().construct_scalar(node)
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """Nodes below this one, aliases followed; refuses too many, and a node that holds itself."""
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = LARGEST + 1  # until it is known: met again, it holds itself
+        parts = [part for item in node.value for part in (item if isinstance(item, tuple) else (item,))]
+        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
+    if known[id(node)] > LARGEST:
+        problem = f"aliases blow the document up to more than {LARGEST} values"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+    return known[id(node)]
+
+
 def read_mapping(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML or JSON file (an empty file is an empty mapping); SettingsError if it is anything else."""
     try:
-        text = Path(path).read_text()
+        text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: cannot be read: {error}") from error
+        raise SettingsError(f"{path}: cannot be read as text (UTF-8): {error}") from error
     try:
-        document = json.loads(text) if str(path).endswith(".json") else yaml.safe_load(text)
-    except (json.JSONDecodeError, yaml.YAMLError) as error:
+        document = _parsed_json(text) if str(path).endswith(".json") else parsed_yaml(text)
+    except RecursionError as error:
+        raise SettingsError(f"{path}: nested too deeply to be read") from error
+    except (yaml.YAMLError, ValueError) as error:
         raise SettingsError(f"{path}: not valid YAML or JSON: {' '.join(str(error).split())}") from error
     if document is None:
         return {}
     if not isinstance(document, dict):
         raise SettingsError(f"{path}: holds a {type(document).__name__}, expected 'key: value' lines")
     return document
+
+
+def parsed_yaml(text: str) -> Any:
+    """What a YAML text says, of what JSON can hold; raises yaml.YAMLError or ValueError where it says nothing clear."""
+    return yaml.load(text, Loader=_Loader)  # a safe loader, and stricter
+
+
+def _parsed_json(text: str) -> Any:
+    def refused(constant: str) -> Any:
+        raise ValueError(f"{constant} is no number; give a finite one")
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        for key, count in Counter(key for key, _ in pairs).items():
+            if count > 1:
+                raise ValueError(f"the key {key!r} is given twice")
+        return dict(pairs)
+
+    return json.loads(text, parse_constant=refused, object_pairs_hook=once)
 
 
 def load_settings(cls: type[Settings], path: str | Path | None) -> Settings:
@@ -146,11 +221,13 @@ def _scalar(value: Any, expected: Any, where: str) -> Any:
         raise _mismatch(where, value, "nothing (null)")
     if expected is float and isinstance(value, str) and "e" in value.lower():
         try:  # YAML 1.1 reads 1e-3 as text, and people write it
-            return float(value)
+            value = float(value)
         except ValueError:
             raise _mismatch(where, value, "a number") from None
     boolean_as_number = isinstance(value, bool) and expected in (int, float)
-    if expected is float and isinstance(value, int) and not boolean_as_number:
+    if expected is float and isinstance(value, (int, float)) and not boolean_as_number:
+        if not abs(value) <= sys.float_info.max:
+            raise _mismatch(where, value, "a finite number")
         return float(value)
     if isinstance(value, expected) and not boolean_as_number:
         return value
@@ -159,4 +236,5 @@ def _scalar(value: Any, expected: Any, where: str) -> Any:
 
 
 def _mismatch(where: str, value: Any, expected: str) -> SettingsError:
-    return SettingsError(f"{where}: given {value!r} ({type(value).__name__}), expected {expected}")
+    given = reprlib.repr(value)
+    return SettingsError(f"{where}: given {given} ({type(value).__name__}), expected {expected}")

@@ -15,6 +15,8 @@ from plumpy.process_states import ProcessState
 
 NOT_SUBMITTED = "not_submitted"
 """Reason of a label that was never begun, because the campaign came to a limit first."""
+LARGEST_PK = 2**31
+"""Databases refuse to look for larger ones."""
 NEVER_BEGAN = "never began, for its caller died before it could"
 """Status of a process to which `argonaut repair` has given an end."""
 STAGES = ("generate", "explore", "select", "label", "train", "evaluate")
@@ -28,6 +30,8 @@ class NotACampaign(ValueError):
 def load_campaign(identifier: str | int) -> Any:
     """The campaign with this pk or uuid; NotACampaign says what else it is."""
     try:
+        if str(identifier).isdigit() and int(identifier) >= LARGEST_PK:
+            raise NotExistent(str(identifier))
         node = orm.load_node(int(identifier) if str(identifier).isdigit() else str(identifier))
     except (NotExistent, ValueError) as error:
         raise NotACampaign(

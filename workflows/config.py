@@ -54,6 +54,7 @@ def config_from_document(document: Mapping[str, Any], where: str, folder: Path |
     config = dataclasses.replace(config, generate=dataclasses.replace(config.generate, recipe=recipe))
     if folder is not None:
         config = _with_full_paths(config, folder, where)
+    plain(dataclasses.asdict(config), where)
     stage_settings(config, where)
     if config.label.labeller == "quantumespresso":
         try:
@@ -153,6 +154,9 @@ def _split(own: type, inner: type, mapping: Mapping[str, Any], where: str) -> tu
 def plain(value: Any, where: str) -> Any:
     """The same with tuples as lists, as JSON has it; SettingsError for what JSON does not have."""
     if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                raise SettingsError(f"{where}: the key {key!r} is no text; put it in quotes")
         return {key: plain(item, f"{where}: {key}") for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item, where) for item in value]

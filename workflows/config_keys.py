@@ -17,6 +17,9 @@ LABELLER_KEYS = {
 """Keys of `label` that belong to one labeller; given to another they would do nothing."""
 
 
+LARGEST_SEED = 2**53
+"""The largest whole number up to which JSON keeps every one apart."""
+_LJ = "ase.calculators.lj:LennardJones"
 OWN_FILES = {"generate": ("pool",), "label": ("table",), "start": ("data", "committee", "structures")}
 """Keys that name files of the user, by section; they become nodes when the campaign is launched."""
 FILES_ONLY = ("pool", "structures")
@@ -59,7 +62,7 @@ class LabelConfig:
     """For quantumespresso: label of an installed aiida-pseudo family; None is the embedded one."""
     pw_version: str | None = None
     """For quantumespresso: version of pw.x on a remote computer, in quotes; None takes what set-up has seen."""
-    calculator: str = "ase.calculators.lj:LennardJones"
+    calculator: str = _LJ
     """For ase: import path of the calculator class."""
     parameters: dict[str, Any] = field(default_factory=dict)
     """For ase: arguments of the calculator class."""
@@ -82,6 +85,8 @@ class LabelConfig:
                     raise SettingsError(f"{name} means nothing to the labeller {self.labeller!r}; leave it out")
         if self.labeller == "table" and self.table is None:
             raise SettingsError("table must be given: the file in which the labeller 'table' looks labels up")
+        if not all(self.calculator.partition(":")):
+            raise SettingsError(f"calculator {self.calculator!r}: expected module:Class, such as {_LJ}")
         if self.shard_size > 100:
             raise SettingsError(f"shard_size {self.shard_size}: expected at most 100")
 
@@ -214,8 +219,8 @@ class CampaignConfig:
 
     def __post_init__(self) -> None:
         check_keys(self.stages, STAGES, "stages")
-        if self.seed < 0:
-            raise SettingsError(f"seed {self.seed}: expected 0 or more")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise SettingsError(f"seed {self.seed}: expected 0 or more, up to {LARGEST_SEED}")
         begins_with_something = self.start.data or self.start.committee or self.start.structures
         if self.generate.seed_set == 0 and not begins_with_something:
             raise SettingsError("generate: seed_set 0: a campaign that begins with nothing needs a seed set")

@@ -1,4 +1,7 @@
-"""The daemon of the loaded profile, as commands stop, start and mend it."""
+"""The daemon of the loaded profile, as commands stop, start and mend it.
+
+Nothing here imports AiiDA at the top: `argonaut demo` has to choose AIIDA_PATH first.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-
-from aiida import orm
+from typing import TYPE_CHECKING
 
 from .setup import SetupError
+
+if TYPE_CHECKING:
+    from aiida import orm
 
 PATIENCE = "60"
 """s that a busy daemon may take to answer; AiiDA's own 2 s are too few on a machine at work."""

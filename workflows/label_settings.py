@@ -23,10 +23,19 @@ def load_stage_code(config: CampaignConfig, stage: str) -> orm.AbstractCode:
     runs_pw = stage == "label" and config.label.labeller == "quantumespresso"
     label = given or (PW_CODE if runs_pw else COMPUTE_CODE)
     try:
-        return orm.load_code(label)
+        code: orm.AbstractCode = orm.load_code(label)
     except NotExistent as error:
         remedy = "run `argonaut setup`" if given is None else "`verdi code list` shows what there is"
         raise SetupError(f"stages: {stage}: no AiiDA code {label!r} in this profile; {remedy}") from error
+    computer = code.computer
+    if computer is None:
+        raise SetupError(f"stages: {stage}: code {label!r} stands on no computer; expected one that is installed there")
+    if not computer.is_configured:
+        raise SetupError(
+            f"stages: {stage}: computer {computer.label} of code {label!r} is not configured for you; run "
+            f"`verdi computer configure {computer.transport_type} {computer.label}`"
+        )
+    return code
 
 
 def label_settings(

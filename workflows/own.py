@@ -24,6 +24,8 @@ from ..mlip.table import load_table
 from .config_keys import CampaignConfig
 from .data import CommitteeData, ConfigurationsData, DatasetData, dataset_node
 
+LARGEST_PK = 2**31 - 1
+
 
 @dataclass(frozen=True)
 class OwnFiles:
@@ -153,6 +155,8 @@ def _committee(given: str | int, where: str) -> CommitteeData:
 def _load(pk: int, kind: type[orm.Data], where: str) -> Any:
     """The node with this pk; SettingsError unless it is of the expected kind."""
     try:
+        if not 0 < pk <= LARGEST_PK:  # no database has such a number, and some refuse to look for it
+            raise NotExistent(str(pk))
         node = orm.load_node(pk)
     except NotExistent as error:
         raise SettingsError(f"{where}: no node {pk} in this profile") from error

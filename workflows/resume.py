@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from aiida import orm
 
-from ..mlip.settings import SettingsError
+from ..mlip.settings import SettingsError, parsed_yaml
 from ..provenance_db.queries import chain, descendants, is_stillborn, own_iterations
 from .budget import limit_reached, too_many_labels
 from .builder import builder_of
@@ -66,8 +66,8 @@ def assigned(document: Mapping[str, Any], assignment: str) -> dict[str, Any]:
     if not equals or not all(names):
         raise SettingsError(f"--set {assignment}: expected KEY=VALUE, such as stop.iterations=8")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value = parsed_yaml(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SettingsError(f"--set {assignment}: the value is not valid YAML") from error
 
     def replaced(part: Any, rest: Sequence[str]) -> Any:

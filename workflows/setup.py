@@ -52,6 +52,7 @@ def setup(
     :raises SetupError: what is missing and how to get it, or a profile that exists with other servers.
     """
     executables = {"pw.x": find_pw(pw, say), "ld1.x": find_ld1(pw)}
+    version = pw_version(executables["pw.x"])
     ensure_profile(profile, say, database, broker)
     enable_caching(profile)
     from aiida import load_profile
@@ -59,7 +60,6 @@ def setup(
     load_profile(profile, allow_switch=True)
     ensure_user()
     ensure_computer(say)
-    version = pw_version(executables["pw.x"])
     pw_code = ensure_code(PW_CODE, executables["pw.x"], "quantumespresso.pw", say, prepend=f"# pw.x {version}")
     pw_code.base.extras.set(PW_VERSION, version)
     ensure_code(COMPUTE_CODE, Path(sys.executable).with_name("argonaut"), None, say)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import click
@@ -22,6 +23,12 @@ def _symbols(_context: click.Context, _parameter: click.Parameter, value: str | 
     return symbols
 
 
+def _program(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if shutil.which(value) is None:
+        raise click.BadParameter(f"{value!r}: no such program; install Quantum ESPRESSO or give its path")
+    return value
+
+
 elements_option = click.option("--elements", callback=_symbols, help="Symbols such as H,C,O; all 18 if not given.")
 
 
@@ -35,7 +42,7 @@ def pseudos() -> None:
     "-o", "--output", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of El.upf."
 )
 @elements_option
-@click.option("--ld1", default="ld1.x", show_default=True, help="Name or path of ld1.x.")
+@click.option("--ld1", default="ld1.x", show_default=True, callback=_program, help="Name or path of ld1.x.")
 @click.option("--workers", type=click.IntRange(min=1), help="Elements at a time; never more than there are cores.")
 def build(output: Path, elements: tuple[str, ...] | None, ld1: str, workers: int | None) -> None:
     """Generate one tested dataset per element with ld1.x.
@@ -67,8 +74,10 @@ def label(elements: tuple[str, ...] | None) -> None:
 @pseudos.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @elements_option
-@click.option("--pw", default="pw.x", show_default=True, help="Name or path of pw.x.")
-@click.option("--box", default=BOX, show_default=True, help="Edge of the cubic box in Å.")
+@click.option("--pw", default="pw.x", show_default=True, callback=_program, help="Name or path of pw.x.")
+@click.option(
+    "--box", default=BOX, show_default=True, type=click.FloatRange(5.0, 100.0), help="Edge of the cubic box in Å."
+)
 def check(folder: Path, elements: tuple[str, ...] | None, pw: str, box: float) -> None:
     """Compare the energy of each isolated atom in pw.x with the one in the header of its dataset.
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
+from .given import OUTPUT_FOLDER
+
 
 @click.command()
 @click.argument("model", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("data", type=click.Path(exists=True, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON.")
-@click.option(
-    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for predictions and metrics."
-)
+@click.option("-o", "--output", type=OUTPUT_FOLDER, help="Folder for predictions and metrics.")
 @click.option("--device", default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--dtype", default="float32", show_default=True, type=click.Choice(["float32", "float64"]))
 def evaluate(model: Path, data: Path, as_json: bool, output: Path | None, device: str, dtype: str) -> None:

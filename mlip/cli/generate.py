@@ -10,13 +10,15 @@ from typing import Any
 import ase
 import click
 
+from .given import OUTPUT_FILE, SEED
+
 
 @click.command()
 @click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-n", "--number", type=click.IntRange(min=1), required=True, help="Configurations to make.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--start", type=click.IntRange(min=0), default=0, show_default=True, help="Index of the first one.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write, *.extxyz.")
+@click.option("-o", "--output", type=OUTPUT_FILE, required=True, help="File to write, *.extxyz.")
 def generate(recipe: Path, number: int, seed: int, start: int, output: Path) -> None:
     """Make randomised configurations from RECIPE (YAML).
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
+from .given import OUTPUT_FOLDER
+
 
 @click.command("label-ase")
 @click.argument("structures", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write."
-)
+@click.option("-o", "--output", type=OUTPUT_FOLDER, required=True, help="Folder to write.")
 @click.option("--calculator", required=True, help="Import path of the class, module:Class.")
 @click.option(
     "--parameters", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its arguments, YAML or JSON."

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
+from .given import OUTPUT_FOLDER
+
 
 @click.command("label-table")
 @click.argument("structures", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("table", type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write."
-)
+@click.option("-o", "--output", type=OUTPUT_FOLDER, required=True, help="Folder to write.")
 def label_table(structures: Path, table: Path, output: Path) -> None:
     """Look every configuration in STRUCTURES (extended XYZ) up in TABLE, a dataset folder or labelled extended XYZ.
 

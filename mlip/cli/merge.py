@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
+from .given import OUTPUT_FOLDER
+
 
 @click.command()
 @click.argument("models", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Model folder.")
+@click.option("-o", "--output", required=True, type=OUTPUT_FOLDER, help="Model folder.")
 def merge(models: tuple[Path, ...], output: Path) -> None:
     """Put the members of several model folders into one, numbered in the order given.
 
@@ -21,5 +23,7 @@ def merge(models: tuple[Path, ...], output: Path) -> None:
     """
     from ..model_files import merge_model_folders
 
+    if output.resolve() in [model.resolve() for model in models]:
+        raise click.UsageError(f"-o {output} is one of the models; write the committee elsewhere")
     merge_model_folders(models, output)
     click.echo(f"{output}: members of {len(models)} model folders")

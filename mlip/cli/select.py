@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .given import OUTPUT_FOLDER, SEED
+
 if TYPE_CHECKING:
     from ..predictions import PredictedFrame
     from ..select import Selection
@@ -25,11 +27,9 @@ FORMAT = "argonaut-selection-1"
     "--model", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Predict POOL with it first."
 )
 @click.option("-n", "--number", type=click.IntRange(min=1), required=True, help="Frames to select, at most.")
-@click.option(
-    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write."
-)
+@click.option("-o", "--output", type=OUTPUT_FOLDER, required=True, help="Folder to write.")
 @click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Settings, YAML or JSON.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides the random arm.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Decides the random arm.")
 def select(
     pool: Path, dataset: Path | None, model: Path | None, number: int, output: Path, config: Path | None, seed: int
 ) -> None:

@@ -11,7 +11,11 @@ from typing import Any
 
 import click
 
+from .given import OUTPUT_FOLDER, SEED
+
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+LONGEST = 10_000 * 3600.0
+"""s, more than a year; what is longer is a slip."""
 
 
 class Duration(click.ParamType):
@@ -24,18 +28,19 @@ class Duration(click.ParamType):
         if isinstance(value, float):
             return value
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(value).strip())
-        if match is None or float(match[1]) == 0:
+        seconds = 0.0 if match is None else float(match[1]) * _SECONDS[match[2]]
+        if not 0 < seconds <= LONGEST:
             self.fail(f"'{value}' is no duration; write 90s, 30m or 2h", param, ctx)
-        return float(match[1]) * _SECONDS[match[2]]
+        return seconds
 
 
 @click.command()
 @click.argument("data", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Model folder.")
+@click.option("-o", "--output", required=True, type=OUTPUT_FOLDER, help="Model folder.")
 @click.option("--architecture", help="Default: teanet, or that of the initial model.")
 @click.option("--preset", help="Default: campaign, or that of the initial model.")
 @click.option("--members", default=1, show_default=True, type=click.IntRange(min=1), help="Members of the committee.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Member k has seed SEED + k.")
+@click.option("--seed", default=0, show_default=True, type=SEED, help="Member k has seed SEED + k.")
 @click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="YAML or JSON settings.")
 @click.option("--budget", type=Duration(), help="Wall time for all members, e.g. 30m; the schedule fits itself to it.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 ... or auto.")
@@ -134,7 +139,9 @@ def read_reference_energies(path: Path) -> dict[int, float]:
     from ..frames import FrameError
 
     try:
-        table = json.loads(path.read_text())
+        table = json.loads(path.read_text(encoding="utf-8"))
         return dict(reference_energies_from_symbols(table, str(path)))
-    except (json.JSONDecodeError, AttributeError, TypeError) as error:
+    except FrameError:
+        raise
+    except (ValueError, AttributeError, TypeError) as error:
         raise FrameError(f'{path}: expected a JSON table such as {{"H": -13.6, "O": -432.1}}: {error}') from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,10 @@ STAGES: dict[str, dict[str, tuple[str, str]]] = {
 }
 
 
+LONGEST = 600
+"""Characters of an error message."""
+
+
 class LazyGroup(click.Group):
     """Imports a command's module only when that command is called; bad input ends in one line and exit code 2."""
 
@@ -54,6 +59,8 @@ class LazyGroup(click.Group):
         for commands in STAGES.values():
             if name in commands:
                 module, _, attribute = commands[name][0].partition(":")
+                if module.startswith("workflows."):
+                    _check_aiida_path()
                 command: click.Command = getattr(importlib.import_module(f"{__package__}.{module}"), attribute)
                 return command
         return None
@@ -75,18 +82,43 @@ class LazyGroup(click.Group):
             with formatter.section(stage):
                 formatter.write_dl([(name, text) for name, (_, text) in commands.items()])
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a ValueError is bad input: one line, exit code 2."""
+    def main(self, *arguments: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """Run the command; bad input, a ValueError or click's own complaint, ends in one line and exit code 2."""
+        if not standalone_mode:
+            return self._run(*arguments, **extra)
         try:
-            return super().invoke(ctx)
+            code = self._run(*arguments, **extra)
+        except click.ClickException as error:
+            code = _refused(_told(error))
         except ValueError as error:
             if os.environ.get("ARGONAUT_TRACEBACK"):
                 raise
-            click.echo(f"argonaut: {' '.join(str(error).split())}", err=True)
-            ctx.exit(2)
-        except KeyboardInterrupt:
+            code = _refused(f"argonaut: {error}")
+        except (click.Abort, KeyboardInterrupt):
             click.echo("argonaut: interrupted", err=True)
-            ctx.exit(130)
+            code = 130
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def _run(self, *arguments: Any, **extra: Any) -> Any:
+        """What click does, without its own way of telling errors."""
+        run: Any = super().main
+        return run(*arguments, standalone_mode=False, **extra)
+
+
+def _refused(message: str) -> int:
+    """Say it in one line; a long message of a library is cut."""
+    line = " ".join(message.split())
+    click.echo(line if len(line) <= LONGEST else f"{line[:LONGEST]} ...", err=True)
+    return 2
+
+
+def _told(error: click.ClickException) -> str:
+    """A complaint of click's about a command line, and where the command is explained."""
+    context = getattr(error, "ctx", None)
+    command = "argonaut" if context is None else context.command_path
+    if type(error).__name__ == "NoArgsIsHelpError":  # its message is the whole help
+        return f"{command}: a command is missing; `{command} --help` lists them"
+    return f"{command}: {error.format_message().rstrip('.')}; `{command} --help` explains"
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -97,6 +129,21 @@ def argonaut() -> None:
     Exit codes: 0 done, 1 ran but did not reach what was asked, 2 bad input, 130 interrupted.
     """
     _put_own_folder_on_path()
+
+
+def _check_aiida_path() -> None:
+    """ValueError where AiiDA, which makes its folder when it is imported, could not; it does so without a word."""
+    from .mlip.cli.given import not_writable
+
+    warnings.filterwarnings("ignore", message="Creating AiiDA configuration folder")
+    given = os.environ.get("AIIDA_PATH") or "~"
+    folders = [Path(each).expanduser() for each in given.split(os.pathsep) if each]
+    problems = [not_writable(folder / ".aiida") for folder in folders]
+    if problems and None not in problems:
+        raise ValueError(
+            f"AIIDA_PATH {folders[0]}: AiiDA cannot keep its configuration there ({problems[0]}); name a folder of "
+            "yours, as in `export AIIDA_PATH=$PWD`"
+        )
 
 
 def _put_own_folder_on_path() -> None:

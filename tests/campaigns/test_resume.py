@@ -164,7 +164,7 @@ def test_it_is_one_campaign_for_status_whichever_part_is_asked_for(deployment, s
     summary = story.status()
     first = summary["parts"][0]["pk"]
     assert deployment.status(first)["pk"] == story.pk
-    table = deployment.run("argonaut", "status", first).stdout
+    table = " ".join(deployment.run("argonaut", "status", first).stdout.split())
     assert table.count("goes on from campaign") == 5
     assert "budget.core_hours: None -> 5.0; budget.lost_share: 0.0 -> 0.5" in table
     assert "labels 12 of 12" in table

@@ -32,7 +32,10 @@ HOSTILE = {
     "bad protocol value": ({"label": {"overrides": {"degauss": -0.1}}}, "number above 0"),
     "unknown labeller": ({"label": {"labeller": "vasp"}}, "expected one of quantumespresso, ase, table"),
     "no recipe": ({"generate": {}}, "either recipe or pool must be given"),
-    "recipe is a number": ({"generate": {"recipe": 3}}, "expected text or a mapping of keys to values or nothing (null)"),
+    "recipe is a number": (
+        {"generate": {"recipe": 3}},
+        "expected text or a mapping of keys to values",
+    ),
     "recipe does not exist": ({"generate": {"recipe": "nowhere.yaml"}}, "nowhere.yaml"),
     "recipe is the folder": ({"generate": {"recipe": "."}}, "cannot be read"),
     "empty recipe file": ({"generate": {"recipe": "empty.yaml"}}, "no 'source:'"),

@@ -44,7 +44,7 @@ def test_a_dataset_whose_numbers_were_changed_is_refused(profile, dataset, tmp_p
 
     dataset.save(tmp_path)
     path = tmp_path / "frames.extxyz"
-    path.write_text(path.read_text().replace("-1.5", "-9.5", 1))
+    path.write_text(path.read_text().replace("-1.5", "-9.5"))
     node = DatasetData.from_folder(tmp_path)
     with pytest.raises(ValueError, match="hash"):
         node.dataset()

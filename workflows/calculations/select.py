@@ -41,7 +41,10 @@ class SelectCalculation(CommandCalculation):
         """The command line."""
         settings = self.inputs.settings
         known = ["--dataset", "dataset"] if "dataset" in self.inputs else []
-        return ["select", "pool/frames.extxyz", *known, "-n", str(settings["count"]), "-o", OUTPUT_FOLDER, "--config", "select.yaml", "--seed", str(settings["seed"])]  # fmt: skip
+        return [
+            "select", "pool/frames.extxyz", *known, "-n", str(settings["count"]), "-o", OUTPUT_FOLDER,
+            "--config", "select.yaml", "--seed", str(settings["seed"]),
+        ]  # fmt: skip
 
 
 class SelectParser(CommandParser):

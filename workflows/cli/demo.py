@@ -45,6 +45,9 @@ def demo(campaign: Path, folder: Path, keep_daemon: bool) -> None:
     \b
     Example: argonaut demo examples/demo.yaml
     """
+    from ..config import load_config
+
+    load_config(campaign)
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["AIIDA_PATH"] = str(folder.resolve())
     began = time.monotonic()

@@ -47,10 +47,10 @@ def watch(pk: int) -> dict[str, Any]:
     def look() -> dict[str, Any]:
         return campaign_summary(orm.load_node(pk))
 
-    return _watch_live(look) if Console().is_terminal else _watch_lines(look)
+    return _watch_live(pk, look) if Console().is_terminal else _watch_lines(pk, look)
 
 
-def _watch_live(look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _watch_live(pk: int, look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     from .tables import status_view
 
     bars = Progress(TextColumn("{task.description:24}"), BarColumn(40), MofNCompleteColumn(), TimeElapsedColumn())
@@ -63,10 +63,10 @@ def _watch_live(look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
             live.update(Group(status_view(summary), bars))
             if _ended(summary):
                 return summary
-            _pause()
+            _pause(pk)
 
 
-def _watch_lines(look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _watch_lines(pk: int, look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     told = ""
     while True:
         summary = look()
@@ -76,7 +76,7 @@ def _watch_lines(look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
             told = line
         if _ended(summary):
             return summary
-        _pause()
+        _pause(pk)
 
 
 def _progress(summary: dict[str, Any]) -> dict[str, tuple[int, int, str]]:
@@ -103,7 +103,7 @@ def _ended(summary: dict[str, Any]) -> bool:
     return summary["state"] in ("finished", "killed", "excepted")
 
 
-def _pause() -> None:
+def _pause(pk: int) -> None:
     """Wait for the next look; SetupError where nothing can go on until a person acts."""
     if not daemon_is_running():
         raise SetupError(f"the daemon has stopped, so nothing goes on; start it with `{_verdi()} daemon start`")
@@ -113,7 +113,7 @@ def _pause() -> None:
         if workers_are_cut_off():
             raise SetupError(
                 "the daemon's workers listen to a broker that was killed, so nothing goes on; "
-                f"`{_verdi()} daemon stop` and `{_verdi()} daemon start` connect them again, and nothing is lost"
+                f"`argonaut repair {pk}` connects them again, and nothing is lost"
             )
 
 

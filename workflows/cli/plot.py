@@ -7,15 +7,14 @@ from typing import Any
 
 import click
 
+from ...mlip.cli.given import OUTPUT_FILE
 from .profile import open_profile, profile_option
 
 
 @click.command()
 @click.argument("campaign", metavar="PK")
 @profile_option
-@click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="*.png, *.pdf, *.svg"
-)
+@click.option("-o", "--output", type=OUTPUT_FILE, required=True, help="*.png, *.pdf, *.svg")
 def plot(campaign: str, profile: str | None, output: Path) -> None:
     """Parity of forces and energies, and deviation against error, on the fresh labels of campaign PK.
 
@@ -61,5 +60,6 @@ def draw(campaign: Any, output: Path) -> None:
         table = campaign.outputs.reference_energies.get_dict()
         references = {atomic_numbers[symbol]: energy for symbol, energy in table.items()}
     figure = draw_fresh(batches, references)
+    output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(output, dpi=150)
     plt.close(figure)

@@ -25,8 +25,10 @@ def profile_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def open_profile(name: str | None) -> str:
     """Load a profile and return its name; SetupError if it is not there."""
     from aiida import load_profile
-    from aiida.common.exceptions import ConfigurationError, ProfileConfigurationError
+    from aiida.common.exceptions import AiidaException, ConfigurationError
+    from aiida.manage import get_manager
     from aiida.manage.configuration import get_config
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         known = get_config(create=False).profile_names
@@ -39,9 +41,12 @@ def open_profile(name: str | None) -> str:
     if name is None and DEFAULT_PROFILE in known:
         name = DEFAULT_PROFILE
     try:
-        return str(load_profile(name).name)
-    except (ConfigurationError, ProfileConfigurationError) as error:
-        raise SetupError(f"no AiiDA profile can be loaded: {error}; run `argonaut setup`") from error
+        profile = str(load_profile(name).name)
+        get_manager().get_profile_storage()
+    except (AiidaException, SQLAlchemyError) as error:
+        told = " ".join(str(error).split())[:300]
+        raise SetupError(f"the profile cannot be opened: {told}; start its server, or run `argonaut setup`") from error
+    return profile
 
 
 def daemon_is_running() -> bool:

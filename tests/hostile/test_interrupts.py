@@ -1,0 +1,57 @@
+"""Ctrl-C while a command computes: exit code 130, one word, and no half-written file."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ARGONAUT = Path(sys.executable).parent / "argonaut"
+ENDLESS = "steps: 1000000\nrecords: 1000000\ncheckpoint_seconds: 0.5\n"
+CALMLY = (
+    "steps: 100000000\nsample_interval: 100000000\ntimestep_fs: 1e-9\nminimum_distance_ratio: 1e-6\n"
+    "stop_deviation: 1e9\nmax_force: 1e12\nmax_temperature_K: 1e12\n"
+)
+"""Nothing moves, and nothing is stopped."""
+
+
+def files(folder):
+    """Paths of all files below a folder."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("command", "begun", "kept"),
+    [
+        pytest.param("generate recipe.yaml -n 1000000 -o out.extxyz", ".out.extxyz.partial", "", id="generate"),
+        pytest.param(
+            "explore model starts.extxyz -o out --config calmly.yaml", "out/.frames.extxyz.partial", "", id="explore"
+        ),
+        pytest.param("train dataset -o out --config endless.yaml", "out/checkpoints", "out/checkpoints/", id="train"),
+    ],
+)
+def test_an_interrupt_leaves_no_half_file(command, begun, kept, folder, tmp_path):
+    (folder / "endless.yaml").write_text(ENDLESS)
+    (folder / "calmly.yaml").write_text(CALMLY)
+    before = files(folder)
+    environment = {**os.environ, "AIIDA_PATH": str(tmp_path)}
+    running = subprocess.Popen(
+        [ARGONAUT, *command.split()], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        for _ in range(600):
+            if (folder / begun).exists() or running.poll() is not None:
+                break
+            time.sleep(0.1)
+        time.sleep(0.3)
+        running.send_signal(signal.SIGINT)
+        _, stderr = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert running.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    assert stderr.splitlines()[-1] == "argonaut: interrupted"
+    assert {name for name in files(folder) - before if not (kept and name.startswith(kept))} == set()
