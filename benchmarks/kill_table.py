@@ -231,6 +231,21 @@ def table(trials: int, seed: int, output: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def lines(rows: list[dict[str, Any]]) -> list[str]:
+    """The table of docs/faults.md."""
+    head = ["| killed (processes) | after, s | in iteration: stage | it took | labels accounted for | same content |"]
+    cells = [
+        (f"{row['target']} ({row['killed']})", row["after_s"], f"{row['iteration']}: {row['stage']}",
+         ", ".join(row["remedies"]) or "nothing", _yes(row["labels_accounted_for"]), _yes(row["same_content"]))
+        for row in sorted(rows, key=lambda row: TARGETS.index(row["target"]))
+    ]  # fmt: skip
+    return [*head, "|---|---|---|---|---|---|", *(f"| {' | '.join(map(str, row))} |" for row in cells)]
+
+
+def _yes(told: bool) -> str:
+    return "yes" if told else "**no**"
+
+
 def main() -> None:
     """Read the command line; exit 1 if a trial failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
@@ -239,6 +254,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent / "results" / "kill_table.json")
     given = parser.parse_args()
     rows = table(given.trials, given.seed, given.output)
+    print("\n".join(lines(rows)))
     good = sum(row["labels_accounted_for"] and row["same_content"] for row in rows)
     print(f"{good} of {len(rows)} trials ended with every label accounted for and the content of an undisturbed run")
     sys.exit(0 if good == len(rows) else 1)

@@ -115,7 +115,7 @@ NODES = [
     case("status of a stranger's node", "status OTHER", "OTHER is a PwBaseWorkChain", "CampaignWorkChain"),
     case("report of a stranger's data", "report DATASET", "DATASET is a DatasetData", "CampaignWorkChain"),
     case("report into a folder", "report CAMPAIGN -o model", "model", "is a directory"),
-    case("report below a folder there is not", "report CAMPAIGN -o no/report.html", "no"),
+    case("a report where nothing can be written", "report CAMPAIGN -o /proc/x.html", "/proc", "cannot be written"),
     case("a plot before there is anything", "plot CAMPAIGN -o fresh.png", "no fresh labels"),
     case("a plot where nothing can be written", "plot CAMPAIGN -o /proc/fresh.png", "/proc", "cannot be written"),
     case("resume of a campaign that is done", "resume CAMPAIGN", "done all its iterations", "stop.iterations"),

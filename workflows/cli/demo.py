@@ -91,14 +91,19 @@ def run_campaign(campaign: Path, profile: str) -> dict[str, Any]:
 
 
 def report(summary: dict[str, Any], folder: Path, profile: str) -> None:
-    """Table, plot, exported committee in use, and commands to look deeper."""
+    """Table, page, plot, exported committee in use, and commands to look deeper."""
     from aiida import orm
 
+    from ..report.gather import gather
+    from ..report.page import write
     from .plot import draw
     from .tables import print_status
 
     print_status(summary)
-    campaign = orm.load_node(summary["pk"])
+    campaign: Any = orm.load_node(summary["pk"])
+    page = folder / f"report-{campaign.pk}.html"
+    write(gather(campaign), page)
+    click.echo(f"\nall of it on one page, for a browser: {page}")
     if not campaign.is_finished_ok:
         click.echo(f"the campaign did not end well; `verdi -p {profile} process report {campaign.pk}` says why")
         return
@@ -108,7 +113,7 @@ def report(summary: dict[str, Any], folder: Path, profile: str) -> None:
     committee = campaign.outputs.committee
     committee.export_to(model)
     campaign.outputs.dataset.export_to(data)
-    click.echo(f"\nplot of predictions against fresh labels: {picture}")
+    click.echo(f"plot of predictions against fresh labels: {picture}")
     click.echo(f"the dataset: {data}\nthe final committee: {model}. In Python:\n")
     lines = USE.format(model=model.resolve())
     click.echo("\n".join(f"    {line}" for line in lines.splitlines()))

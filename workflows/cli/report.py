@@ -6,20 +6,14 @@ from pathlib import Path
 
 import click
 
+from ...mlip.cli.given import OUTPUT_FILE
 from .profile import open_profile, profile_option
 
 
 @click.command()
 @click.argument("campaign", metavar="PK")
 @profile_option
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("report.html"),
-    show_default=True,
-    help="*.html",
-)
+@click.option("-o", "--output", type=OUTPUT_FILE, default=Path("report.html"), show_default=True, help="*.html")
 def report(campaign: str, profile: str | None, output: Path) -> None:
     """Write all that the record holds of campaign PK as one HTML page, at any moment of its life.
 
@@ -29,8 +23,6 @@ def report(campaign: str, profile: str | None, output: Path) -> None:
     \b
     Example: argonaut report 42 -o report.html
     """
-    if not output.parent.is_dir():
-        raise ValueError(f"{output}: there is no folder {output.parent}; make it or give another --output")
     open_profile(profile)
     from ...provenance_db.queries import load_campaign
     from ..report.gather import gather
