@@ -63,10 +63,10 @@ class CampaignWorkChain(WindowWorkChain):
         spec.exit_code(401, "ERROR_SEED_ITERATION", message="The seed iteration <{pk}> failed: {reason}")
         spec.exit_code(
             402, "ERROR_ITERATION", message="Iteration {number} <{pk}> failed: {reason}; "
-            "dataset and committee of the iteration before it are attached.",
+            "dataset and committee of the iteration before it are attached",
         )  # fmt: skip
-        spec.exit_code(403, "ERROR_BUDGET", message="{reason}; all that was made is attached.")
-        spec.exit_code(404, "ERROR_LOST_LABELS", message="{reason}; all that was made is attached.")
+        spec.exit_code(403, "ERROR_BUDGET", message="{reason}; all that was made is attached")
+        spec.exit_code(404, "ERROR_LOST_LABELS", message="{reason}; all that was made is attached")
         spec.exit_code(405, "ERROR_FIRST_COMMITTEE", message="Training <{pk}> on the given labels failed: {reason}")
 
     @classmethod

@@ -86,7 +86,7 @@ class IterationWorkChain(AttemptsWorkChain):
         )
         spec.exit_code(416, "ERROR_TRAIN", message="Training <{pk}> failed: {reason}")
         spec.exit_code(417, "ERROR_EVALUATE", message="Evaluation <{pk}> failed: {reason}")
-        spec.exit_code(418, "ERROR_LIMIT", message="{reason}; the labels made so far are attached.")
+        spec.exit_code(418, "ERROR_LIMIT", message="{reason}; the labels made so far are attached")
 
     def plan(self) -> None:
         """Derive seeds and settings of every stage."""
