@@ -44,8 +44,7 @@ def load_campaign(identifier: str | int) -> Any:
 
 
 def campaign_summary(campaign: orm.WorkChainNode) -> dict[str, Any]:
-    """All that `argonaut status` shows: the newest part of the campaign and, per iteration of all its parts, labels,
-    errors, verdicts and times."""
+    """The newest part of a campaign and, per iteration of all its parts, labels, errors, verdicts and times."""
     parts = chain(campaign)
     newest = parts[-1]
     settings = newest.inputs.settings.get_dict()
@@ -205,9 +204,8 @@ def label_counts(label: orm.ProcessNode) -> LabelCounts:
         if "losses" in shard.outputs:
             counted.update(_accounted(shard.outputs.losses)._asdict())
         elif isinstance(shard, orm.CalculationNode):
-            counted["ended" if shard.is_terminated else "in_flight"] += shard.inputs.configurations.base.attributes.get(
-                "n_frames"
-            )
+            n_frames = shard.inputs.configurations.base.attributes.get("n_frames")
+            counted["ended" if shard.is_terminated else "in_flight"] += n_frames
         else:
             attempts = newest_attempts(shard, "label").values()
             counted["ended"] += sum(node.is_terminated for node in attempts)

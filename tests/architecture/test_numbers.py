@@ -34,6 +34,14 @@ def test_the_table_of_cutoffs_is_what_was_measured(benchmark_named) -> None:
     assert [line for line in module.table(module.load()) if line not in DOCUMENT] == []
 
 
+def test_the_kill_table_is_what_was_measured(benchmark_named) -> None:
+    module = benchmark_named("kill_table")
+    rows = json.loads((RESULTS / "kill_table.json").read_text())["trials"]
+    assert len(rows) >= 10
+    assert [line for line in module.lines(rows) if line not in (ROOT / "docs" / "faults.md").read_text()] == []
+    assert all(row["labels_accounted_for"] and row["same_content"] for row in rows)
+
+
 def test_the_cutoffs_of_every_element_were_measured_with_its_pseudopotential(benchmark_named) -> None:
     module = benchmark_named("dft_cutoffs")
     results = module.load()
