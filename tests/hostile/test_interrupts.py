@@ -39,8 +39,9 @@ def test_an_interrupt_leaves_no_half_file(command, begun, kept, folder, tmp_path
     before = files(folder)
     environment = {**os.environ, "AIIDA_PATH": str(tmp_path)}
     running = subprocess.Popen(
-        [ARGONAUT, *command.split()], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
-    )
+        [ARGONAUT, *command.split()], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
+    )  # fmt: skip
     try:
         for _ in range(600):
             if (folder / begun).exists() or running.poll() is not None:

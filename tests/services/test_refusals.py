@@ -82,10 +82,10 @@ def databases(postgres):
 
 @pytest.fixture
 def newcomer(new_deployment, tmp_path):
-    """A folder without any profile, and executables that are found and never run."""
+    """A folder without any profile, and executables that say which version they are and do nothing."""
     made = new_deployment(tmp_path)
     for name in ("pw.x", "ld1.x"):
-        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / name).write_text("#!/bin/sh\necho '     Program PWSCF v.6.7MaX starts'\n")
         (tmp_path / name).chmod(0o755)
     return made
 

@@ -34,6 +34,7 @@ def builder(profile, tmp_path):
         scheduler_type="core.direct",
         workdir="/tmp",
     ).store()
+    computer.configure(safe_interval=0)
     orm.InstalledCode(label="argonaut", computer=computer, filepath_executable="/bin/true").store()
 
     def made(**sections):

@@ -28,5 +28,7 @@ def report(campaign: str, profile: str | None, output: Path) -> None:
     from ..report.gather import gather
     from ..report.page import write
 
-    write(gather(load_campaign(campaign)), output)
+    story = gather(load_campaign(campaign))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write(story, output)
     click.echo(str(output))
