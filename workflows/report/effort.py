@@ -122,6 +122,7 @@ def cost_card(story: Story) -> Card:
             axes.annotate(text, (value, place), xytext=(5, 0), textcoords="offset points", va="center")
         axes.set_yticks(range(len(names)), names)
         axes.set(xlabel="core-hours", ylim=(len(names) - 0.4, -0.6), xlim=(0, 1.4 * max(values)))
+        axes.locator_params(axis="x", nbins=4)  # small numbers have long names
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
 
