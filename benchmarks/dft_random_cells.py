@@ -24,8 +24,6 @@ from aiida_argonaut.dft_inputs.kpoints import kpoint_mesh
 from aiida_argonaut.dft_inputs.protocol import load_protocol, pw_parameters
 from aiida_argonaut.dft_inputs.pseudos.recipes import family_label
 from aiida_argonaut.mlip.generate.recipe import generate, load_recipe
-from aiida_argonaut.mlip.settings import read_mapping
-from aiida_argonaut.workflows.config import recipe_elements
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -33,7 +31,7 @@ RESULTS = Path(__file__).parent / "results"
 def measure(recipe: Path, seed: int, index: int, protocol: str, spacing: float, family: Path) -> dict[str, Any]:
     """Formula, mesh and figures of one label."""
     made = generate(load_recipe(recipe), seed, index).configuration
-    atoms, elements = made.to_atoms(), recipe_elements(read_mapping(recipe))
+    atoms, elements = made.to_atoms(), load_recipe(recipe).elements
     atoms.info.clear()
     mesh = kpoint_mesh(made.cell, spacing)
     parameters = pw_parameters(load_protocol(protocol), elements, atoms.get_chemical_symbols(), keep_files=True)

@@ -18,11 +18,14 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols
 
+from .extxyz import is_sharded
 from .foreign import check_labelled, read_labelled
 from .frames import LabelledFrame, hash_document, read_frames, write_frames
 
 FORMAT = "argonaut-dataset-1"
 """Version of the folder layout: frames.extxyz beside dataset.json."""
+DOCUMENT = "dataset.json"
+"""What makes a folder a dataset."""
 
 
 class DatasetError(ValueError):
@@ -119,17 +122,17 @@ class Dataset:
             "n_frames": len(self),
             "elements": [chemical_symbols[z] for z in self.elements],
         }
-        (target / "dataset.json").write_text(json.dumps(document, indent=2) + "\n")
+        (target / DOCUMENT).write_text(json.dumps(document, indent=2) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Dataset:
-        """Read a dataset folder, or a plain extended XYZ file of labelled frames (then without a protocol document).
+        """Read a dataset folder, or labelled frames as extended XYZ, a file or a sharded folder, without a document.
 
         Raises DatasetError if the folder is not a dataset or its content differs from its recorded hash.
         """
         source = Path(path)
         try:
-            if source.is_file():
+            if not is_dataset(source):
                 return cls.from_frames(read_frames(source))
             document = _read_document(source)
             frames = read_frames(source / "frames.extxyz") if document.get("n_frames") else []
@@ -142,6 +145,12 @@ class Dataset:
                 f"{str(document.get('content_hash'))[:12]}; frames.extxyz was changed after it was written"
             )
         return dataset
+
+
+def is_dataset(path: str | Path) -> bool:
+    """Whether labelled frames stand in a dataset folder, and not in a file or in a sharded folder of many (extxyz)."""
+    folder = Path(path)
+    return folder.is_dir() and ((folder / DOCUMENT).is_file() or not is_sharded(folder))
 
 
 def merge(datasets: Sequence[Dataset]) -> Dataset:
@@ -172,7 +181,7 @@ def import_frames(path: str | Path, protocol: Mapping[str, Any] | None = None, s
     Exact duplicates are kept once. Raises FrameError or DatasetError, naming file and frame, for what read_labelled
     refuses and for a frame without a protocol, or of another one.
     """
-    read = Dataset.load(path) if Path(path).is_dir() else None
+    read = Dataset.load(path) if is_dataset(path) else None
     frames = read_labelled(path, source) if read is None else list(read.frames)
     check_labelled(frames, str(path))
     stated = "" if protocol is None else protocol_hash_of(protocol)
@@ -215,9 +224,12 @@ def lineages(frames: Sequence[LabelledFrame]) -> list[list[LabelledFrame]]:
 
 
 def _read_document(folder: Path) -> dict[str, Any]:
-    path = folder / "dataset.json"
+    path = folder / DOCUMENT
     if not path.is_file():
-        raise DatasetError(f"{folder}: not a dataset; expected a folder with dataset.json or an extended XYZ file")
+        raise DatasetError(
+            f"{folder}: not a dataset; expected a folder with {DOCUMENT}, one that `argonaut generate` has written, or "
+            "an extended XYZ file"
+        )
     try:
         document = json.loads(path.read_text())
     except ValueError as error:

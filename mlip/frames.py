@@ -11,25 +11,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
 import ase
-import ase.io
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
 
+from .extxyz import FrameError, file_name, frame_text, read_atoms, write_atoms
 from .units import Z_MAX
 
 DECIMALS = 8
 """Decimals of an Å that a configuration keeps: what extended XYZ files hold."""
-
-
-class FrameError(ValueError):
-    """A frame or a file of frames that cannot be used: says which one, and why."""
 
 
 @dataclass(frozen=True)
@@ -112,11 +108,17 @@ class Configuration:
     def to_atoms(self) -> ase.Atoms:
         """The same as ASE atoms, with the origin and the id in `info`."""
         atoms = ase.Atoms(numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc)
-        atoms.info["configuration_id"] = self.configuration_id
-        for key in ("source", "seed", "parent"):
-            if value := getattr(self.origin, key):
-                atoms.info[key] = value
+        atoms.info.update(self._notes())
         return atoms
+
+    def to_text(self, figures: Mapping[str, Any] | None = None) -> str:
+        """The same as extended XYZ, with `figures` added to `info`."""
+        info = {**self._notes(), **(figures or {})}
+        return frame_text(self.numbers, self.positions, self.cell, self.pbc, info)
+
+    def _notes(self) -> dict[str, str]:
+        origin = {key: getattr(self.origin, key) for key in ("source", "seed", "parent")}
+        return {"configuration_id": self.configuration_id, **{key: value for key, value in origin.items() if value}}
 
     @classmethod
     def from_atoms(cls, atoms: ase.Atoms) -> Configuration:
@@ -225,33 +227,6 @@ def hash_document(document: Any) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def read_atoms(path: str | Path | TextIO) -> list[ase.Atoms]:
-    """All frames of an extended XYZ file as ASE atoms; FrameError names the file if it cannot be read."""
-    name = _name(path)
-    if isinstance(path, (str, Path)) and not Path(path).is_file():
-        raise FrameError(f"{name}: no such file")
-    try:
-        frames = ase.io.read(path, index=":", format="extxyz")
-    except Exception as error:  # ase raises many kinds, none of which names the file
-        raise FrameError(f"{name}: not readable as extended XYZ: {type(error).__name__}: {error}") from error
-    if not frames:
-        raise FrameError(f"{name}: holds no frames")
-    return list(frames)
-
-
-def write_atoms(path: str | Path, frames: Iterable[ase.Atoms]) -> None:
-    """Write ASE atoms as extended XYZ, whole or not at all (an interrupted write leaves no half file)."""
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        with partial.open("w") as handle:
-            for atoms in frames:
-                ase.io.write(handle, atoms, format="extxyz")
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def read_configurations(path: str | Path | TextIO) -> list[Configuration]:
     """Configurations of an extended XYZ file, of H-Ar; labels in the file are left behind."""
     return [_named(path, index, _configuration, atoms) for index, atoms in enumerate(read_atoms(path))]
@@ -288,8 +263,4 @@ def _named(path: Any, index: int, convert: Any, atoms: ase.Atoms) -> Any:
     try:
         return convert(atoms)
     except (ValueError, TypeError) as error:  # a FrameError, or numbers that are none
-        raise FrameError(f"{_name(path)}, frame {index}: {error}") from error
-
-
-def _name(path: str | Path | TextIO) -> str:
-    return str(path) if isinstance(path, (str, Path)) else getattr(path, "name", "stream")
+        raise FrameError(f"{file_name(path)}, frame {index}: {error}") from error

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .dataset import Dataset, DatasetError, protocol_hash_of
+from .dataset import Dataset, DatasetError, is_dataset, protocol_hash_of
 from .foreign import check_labelled, read_labelled
 from .frames import Configuration, LabelledFrame
 from .labelling import Loss, lost
@@ -38,7 +38,7 @@ def load_table(path: str | Path) -> Dataset:
     Raises DatasetError or FrameError for frames of several protocols, or some with one and some without, and for what
     foreign.read_labelled refuses, such as one configuration with two labels.
     """
-    if Path(path).is_dir():
+    if is_dataset(path):
         table = Dataset.load(path)
         check_labelled(table.frames, str(path))
         return named(table)

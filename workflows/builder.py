@@ -15,10 +15,11 @@ from ase.data import atomic_numbers
 
 from ..mlip.settings import SettingsError, check_keys, read_mapping
 from .campaign import CampaignWorkChain
-from .config import config_from_document, plain, recipe_elements, stage_settings
+from .config import config_from_document, plain, stage_settings
 from .config_keys import STAGES, CampaignConfig
 from .label_settings import label_settings, load_stage_code
 from .own import OwnFiles, StoredFiles, read_own
+from .recipe_files import CampaignRecipe
 
 LABEL_CALCULATIONS = {
     "quantumespresso": "quantumespresso.pw", "ase": "argonaut.label_ase", "table": "argonaut.label_table"
@@ -46,8 +47,10 @@ def builder_of(config: CampaignConfig, where: str, own: OwnFiles | StoredFiles) 
     codes = {stage: load_stage_code(config, stage) for stage in STAGES}
     for stage in STAGES:
         check_options(settings["stages"][stage]["options"], config, stage, codes[stage], f"{where}: stages: {stage}")
-    recipe = config.generate.recipe
-    symbols = own.elements | set(recipe_elements(recipe) if isinstance(recipe, dict) else ())
+    recipe = own.recipe(config, where)
+    if recipe is not None:
+        config = _with_recipe(config, settings, recipe, where)
+    symbols = own.elements | set(recipe.recipe.elements if recipe is not None else ())
     elements = sorted(symbols, key=lambda symbol: atomic_numbers[symbol])
     settings["train"]["elements"] = elements
     settings["label"], pseudos = label_settings(config.label, elements, codes["label"], own.table)
@@ -59,8 +62,22 @@ def builder_of(config: CampaignConfig, where: str, own: OwnFiles | StoredFiles) 
     builder.settings = orm.Dict(plain({**settings, "campaign": dataclasses.asdict(config)}, where))
     builder.seed = orm.Int(config.seed)
     builder.codes = codes
-    builder._update({**nodes, **({"pseudos": pseudos} if pseudos else {})})
+    files = {} if recipe is None or not recipe.files else {"recipe_files": dict(recipe.files)}
+    builder._update({**nodes, **files, **({"pseudos": pseudos} if pseudos else {})})
     return builder
+
+
+def _with_recipe(
+    config: CampaignConfig, settings: dict[str, Any], recipe: CampaignRecipe, where: str
+) -> CampaignConfig:
+    """The campaign with its recipe as jobs get it, in `settings` too; SettingsError if its counts do not fit."""
+    generate = config.generate
+    recipe.check_counts(generate.seed_set or generate.starts, generate.starts if config.stop.iterations else 0, where)
+    endless = recipe.recipe.length is None
+    settings["generate"] |= {"recipe": recipe.document, "counted": recipe.recipe.counted if endless else 0}
+    if recipe.left_out:
+        settings["left_out"] = list(recipe.left_out)
+    return dataclasses.replace(config, generate=dataclasses.replace(generate, recipe=recipe.document))
 
 
 def _follow(committee: orm.Data, config: CampaignConfig, train: dict[str, Any], where: str) -> None:

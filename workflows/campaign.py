@@ -29,6 +29,9 @@ class CampaignWorkChain(WindowWorkChain):
         spec.input_namespace("codes", dynamic=True, valid_type=orm.AbstractCode, help="Code per stage.")
         spec.input_namespace("pseudos", dynamic=True, required=False, valid_type=orm.Data)
         spec.input("pool", valid_type=ConfigurationsData, required=False, help="Drawn from, instead of generation.")
+        spec.input_namespace(
+            "recipe_files", dynamic=True, required=False, valid_type=ConfigurationsData, help="What the recipe names."
+        )
         spec.input("table", valid_type=DatasetData, required=False, help="Where the `table` labeller looks labels up.")
         spec.input_namespace("start", required=False, help="What a user brought.")
         spec.input("start.dataset", valid_type=DatasetData, required=False, help="Labels of the same protocol.")
@@ -149,7 +152,7 @@ class CampaignWorkChain(WindowWorkChain):
         """Start the next iteration from what the last one left."""
         inputs: dict[str, Any] = {
             key: self.inputs[key]
-            for key in ("settings", "seed", "codes", "pseudos", "pool", "table")
+            for key in ("settings", "seed", "codes", "pseudos", "pool", "recipe_files", "table")
             if key in self.inputs
         }
         for key in ("reference_energies", "initial", "besides"):

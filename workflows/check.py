@@ -160,7 +160,8 @@ class Check:
             self._took(drawing)
             made = drawn.configurations()
         else:
-            node = self._run("generate", settings=orm.Dict(self.plan["generate"]))
+            own = {"files": self.builder.recipe_files} if self.builder.get("recipe_files") else {}
+            node = self._run("generate", settings=orm.Dict(self.plan["generate"]), **own)
             made = node.outputs.configurations.configurations()
         chosen = min(made, key=_electrons)
         with tempfile.TemporaryDirectory() as scratch:

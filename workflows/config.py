@@ -7,6 +7,7 @@ nearest valid one. Nothing here needs an AiiDA profile; `builder` makes the inpu
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -14,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from ..dft_inputs.protocol import Protocol, ProtocolError, load_protocol
-from ..mlip.generate.recipe import recipe_from_mapping
+from ..mlip.extxyz import FrameError, shards
+from ..mlip.generate.recipe import check_recipe, with_files
 from ..mlip.settings import SettingsError, check_keys, read_mapping, settings_from_mapping
 from .config_keys import (
-    FILES_ONLY,
     OWN_FILES,
     STAGES,
+    STRUCTURES,
     CampaignConfig,
     ExploreConfig,
     LabelConfig,
@@ -28,7 +30,7 @@ from .config_keys import (
     TrainConfig,
 )
 
-NUMERICS = ("aiida-argonaut", "torch", "numpy")
+NUMERICS = ("aiida-argonaut", "torch", "numpy", "numba", "ase", "pymatgen")
 """Packages whose version may change a result; part of every job's inputs."""
 
 
@@ -45,12 +47,14 @@ def config_from_document(document: Mapping[str, Any], where: str, folder: Path |
     """
     config = settings_from_mapping(CampaignConfig, document, where)
     recipe = config.generate.recipe
-    if isinstance(recipe, str):
-        recipe_path = (folder or Path()) / recipe
-        recipe = read_mapping(recipe_path)
-        recipe_from_mapping(recipe, str(recipe_path))
-    elif recipe is not None:
-        recipe_from_mapping(recipe, f"{where}: generate: recipe")
+    if recipe is not None:
+        place, home = f"{where}: generate: recipe", folder
+        if isinstance(recipe, str):
+            path = (folder or Path()) / recipe
+            recipe, place, home = read_mapping(path), str(path), path.parent
+        check_recipe(recipe, place)
+        if home is not None:
+            recipe = with_files(recipe, place, functools.partial(_full_path, home))
     config = dataclasses.replace(config, generate=dataclasses.replace(config.generate, recipe=recipe))
     if folder is not None:
         config = _with_full_paths(config, folder, where)
@@ -64,6 +68,10 @@ def config_from_document(document: Mapping[str, Any], where: str, folder: Path |
     return config
 
 
+def _full_path(folder: Path, source: int, name: str) -> str:
+    return name if name.startswith("group:") else str(folder / name)
+
+
 def _with_full_paths(config: CampaignConfig, folder: Path, where: str) -> CampaignConfig:
     """The files that a campaign names, as seen from the folder of its file; SettingsError for one that is not there."""
     for section, names in OWN_FILES.items():
@@ -73,10 +81,13 @@ def _with_full_paths(config: CampaignConfig, folder: Path, where: str) -> Campai
             if not isinstance(given, str):
                 continue
             path = folder / given
-            if not path.exists() or (name in FILES_ONLY and path.is_dir()):
-                raise SettingsError(
-                    f"{where}: {section}: {name}: {path}: no such {'file' if name in FILES_ONLY else 'file or folder'}"
-                )
+            if not path.exists():
+                raise SettingsError(f"{where}: {section}: {name}: {path}: no such file or folder")
+            if name in STRUCTURES and path.is_dir():
+                try:
+                    shards(path)
+                except FrameError as error:
+                    raise SettingsError(f"{where}: {section}: {name}: {error}") from error
             settings = dataclasses.replace(settings, **{name: str(path)})
         config = dataclasses.replace(config, **{section: settings})
     return config
@@ -85,17 +96,6 @@ def _with_full_paths(config: CampaignConfig, folder: Path, where: str) -> Campai
 def protocol_request(label: LabelConfig) -> Protocol:
     """The protocol that a campaign asks for, single values replaced; ProtocolError names a bad one."""
     return load_protocol(label.protocol, {**label.overrides, **({"spin": label.spin} if label.spin else {})})
-
-
-def recipe_elements(recipe: Mapping[str, Any]) -> list[str]:
-    """Symbols of all elements that a recipe may use, in order of Z."""
-    from ase.data import atomic_numbers, chemical_symbols
-
-    symbols: set[str] = set()
-    for ingredient in recipe_from_mapping(recipe).ingredients:
-        elements = ingredient.settings.elements
-        symbols |= set(chemical_symbols[1:19] if elements == "all" else elements)
-    return sorted(symbols, key=lambda symbol: atomic_numbers[symbol])
 
 
 def stage_settings(config: CampaignConfig, where: str = "campaign") -> dict[str, Any]:

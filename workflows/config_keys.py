@@ -22,8 +22,8 @@ LARGEST_SEED = 2**53
 _LJ = "ase.calculators.lj:LennardJones"
 OWN_FILES = {"generate": ("pool",), "label": ("table",), "start": ("data", "committee", "structures")}
 """Keys that name files of the user, by section; they become nodes when the campaign is launched."""
-FILES_ONLY = ("pool", "structures")
-"""Those of them that cannot be folders."""
+STRUCTURES = ("pool", "structures")
+"""Those of them that are extended XYZ, a file or a sharded folder."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,17 @@ class GenerateConfig:
     recipe: str | dict[str, Any] | None = None
     """A recipe file (its path is taken from the campaign file's folder), or a recipe written out in place."""
     pool: str | None = None
-    """Instead of a recipe: an extended XYZ file from which configurations are drawn, none of them twice."""
+    """Instead of a recipe: an extended XYZ file, or a folder that `argonaut generate` wrote, from which configurations
+    are drawn, none of them twice."""
     seed_set: int = 24
     """Configurations labelled first, before there is a committee; 0 is allowed where `start` gives something."""
     starts: int = 24
     """New configurations from which each later iteration explores."""
+    workers: int = 1
+    """Processes of a job that makes configurations."""
 
     def __post_init__(self) -> None:
-        _positive(self, "starts")
+        _positive(self, "starts", "workers")
         if self.seed_set < 0:
             raise SettingsError(f"seed_set {self.seed_set}: expected 0 or more")
         if (self.recipe is None) == (self.pool is None):
@@ -157,7 +160,8 @@ class StartConfig:
     committee: str | int | None = None
     """A trained committee to explore with from the beginning and to fine-tune: a model folder, or the pk of one."""
     structures: str | None = None
-    """Configurations of your own (extended XYZ) that are labelled with the seed set, whatever they are."""
+    """Configurations of your own (extended XYZ, or a folder that `argonaut generate` wrote) that are labelled with the
+    seed set, whatever they are."""
 
     def __post_init__(self) -> None:
         if self.protocol is not None and self.data is None:
@@ -236,3 +240,12 @@ def _positive(settings: Any, *names: str) -> None:
     for name in names:
         if getattr(settings, name) < 1:
             raise SettingsError(f"{name} {getattr(settings, name)}: expected a whole number of 1 or more")
+
+
+def recipe_of(config: CampaignConfig) -> dict[str, Any]:
+    """The recipe of a checked campaign, which has been read from its file if it had one."""
+    if not isinstance(config.generate.recipe, dict):
+        raise SettingsError(
+            "generate: recipe: expected a mapping; check the campaign with `config_from_document` first"
+        )
+    return config.generate.recipe

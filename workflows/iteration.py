@@ -51,6 +51,9 @@ class IterationWorkChain(AttemptsWorkChain):
             "besides", valid_type=ConfigurationsData, required=False, help="To be labelled besides, without selection."
         )
         spec.input("pool", valid_type=ConfigurationsData, required=False, help="Drawn from, instead of generation.")
+        spec.input_namespace(
+            "recipe_files", dynamic=True, required=False, valid_type=ConfigurationsData, help="What the recipe names."
+        )
         spec.input("table", valid_type=DatasetData, required=False, help="Where the `table` labeller looks labels up.")
         spec.outline(
             cls.plan,
@@ -131,7 +134,8 @@ class IterationWorkChain(AttemptsWorkChain):
     def generate(self) -> ExitCode | None:
         """New configurations, random or drawn from the pool: the seed set, or new starts for exploration."""
         if "pool" not in self.inputs:
-            self.prepare_job("generate")
+            files = {"files": self.inputs.recipe_files} if "recipe_files" in self.inputs else {}
+            self.prepare_job("generate", **files)
             return None
         self.begin([])
         drawn, node = draw_from_pool.run_get_node(self.inputs.pool, self.ctx.plan["generate"], **self.known())

@@ -16,13 +16,14 @@ from aiida import orm
 from aiida.common.exceptions import NotExistent, ValidationError
 from ase.data import chemical_symbols
 
-from ..mlip.dataset import Dataset, import_frames
+from ..mlip.dataset import Dataset, import_frames, is_dataset
 from ..mlip.foreign import read_labelled
 from ..mlip.frames import Configuration, read_configurations
 from ..mlip.settings import SettingsError
 from ..mlip.table import load_table
-from .config_keys import CampaignConfig
+from .config_keys import CampaignConfig, recipe_of
 from .data import CommitteeData, ConfigurationsData, DatasetData, dataset_node
+from .recipe_files import CampaignRecipe, read_recipe, stored_recipe
 
 LARGEST_PK = 2**31 - 1
 
@@ -40,7 +41,11 @@ class OwnFiles:
     pool: list[Configuration] = field(default_factory=list)
     table: Dataset | None = None
     elements: frozenset[str] = frozenset()
-    """Symbols of all that may have to be labelled, or known to the committee."""
+    """Symbols of all that has to be labelled beside what the recipe makes, or is known to the committee."""
+
+    def recipe(self, config: CampaignConfig, where: str) -> CampaignRecipe | None:
+        """The recipe with the files that it names, read now; None where there is a pool instead."""
+        return None if config.generate.recipe is None else read_recipe(recipe_of(config), f"{where}: generate: recipe")
 
     def nodes(self, label: Mapping[str, Any], where: str) -> dict[str, Any]:
         """Inputs of the campaign: `pool`, `table`, and under `start` dataset, other_dataset, committee, structures.
@@ -93,6 +98,15 @@ class StoredFiles:
         """Where labels are looked up."""
         return self.inputs.table.dataset() if "table" in self.inputs else None
 
+    def recipe(self, config: CampaignConfig, where: str) -> CampaignRecipe | None:
+        """As OwnFiles.recipe, with the files as they were stored."""
+        if config.generate.recipe is None:
+            return None
+        files = self.inputs.recipe_files if "recipe_files" in self.inputs else {}
+        left_out = self.inputs.settings.get_dict().get("left_out", ())
+        nodes = {name: files[name] for name in files}
+        return stored_recipe(recipe_of(config), f"{where}: generate: recipe", nodes, left_out)
+
     def nodes(self, label: Mapping[str, Any], where: str) -> dict[str, Any]:
         """As OwnFiles.nodes; a first committee that was trained takes the place of the labels it was trained on."""
         start = {link: self.inputs.start[link] for link in self.inputs.start} if "start" in self.inputs else {}
@@ -136,7 +150,7 @@ def _labelled_configurations(data: str | DatasetData | None) -> list[Configurati
         return []
     if isinstance(data, DatasetData):
         return [frame.configuration for frame in data.dataset().frames]
-    frames = Dataset.load(data).frames if Path(data).is_dir() else read_labelled(data)
+    frames = Dataset.load(data).frames if is_dataset(data) else read_labelled(data)
     return [frame.configuration for frame in frames]
 
 

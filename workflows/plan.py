@@ -28,7 +28,8 @@ def iteration_plan(
     """
     numerics = settings["numerics"]
     generate, explore, select = (dict(settings[stage]) for stage in ("generate", "explore", "select"))
-    seed_set, starts = generate.pop("seed_set"), generate.pop("starts")
+    seed_set, starts, counted = generate.pop("seed_set"), generate.pop("starts"), generate.pop("counted", 0)
+    wanted = starts if explores or (explores is None and iteration) else seed_set
     train = {key: value for key, value in settings["train"].items() if key not in ("members", "max_jobs")}
 
     def stage(name: str, document: dict[str, Any]) -> dict[str, Any]:
@@ -36,9 +37,7 @@ def iteration_plan(
 
     return {
         "plan": {"iteration": iteration},
-        "generate": stage(
-            "generate", {**generate, "count": starts if explores or (explores is None and iteration) else seed_set}
-        ),
+        "generate": stage("generate", {**generate, "count": wanted, "start": counted if iteration else 0}),
         "explore": stage("explore", explore),
         "select": stage("select", select),
         "label": settings["label"],

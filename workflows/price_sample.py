@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..mlip.frames import Configuration
-from ..mlip.generate.packing import PackingError
+from ..mlip.generate.draw import GenerationError
 from ..mlip.generate.recipe import generate, recipe_from_mapping
 from ..mlip.pool import draw
 from ..mlip.settings import SettingsError
 from .plan import iteration_plan
+from .recipe_files import stored_reader
 
 SIZE = 64
 """Configurations, at most, of the first and of the later iterations."""
@@ -57,10 +58,10 @@ def _made(builder: Any, settings: dict[str, Any], most: int) -> Sequence[Configu
         return []
     if builder.get("pool") is not None:
         return draw(builder.pool.configurations(), (), count, settings["seed"])
-    recipe, made = recipe_from_mapping(settings["recipe"]), []
-    for index in range(count):
+    recipe, made = recipe_from_mapping(settings["recipe"], read=stored_reader(builder.get("recipe_files") or {})), []
+    for index in range(settings["start"], settings["start"] + count):
         try:
             made.append(generate(recipe, settings["seed"], index).configuration)
-        except PackingError:
+        except GenerationError:
             continue
     return made

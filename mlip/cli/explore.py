@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .given import OUTPUT_FOLDER, SEED
+from .given import FRAMES, OUTPUT_FOLDER, SEED
 
 if TYPE_CHECKING:
     from ..predictions import PredictedFrame
@@ -21,13 +21,15 @@ FORMAT = "argonaut-exploration-1"
 
 @click.command()
 @click.argument("model", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.argument("starts", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("starts", nargs=-1, required=True, type=FRAMES)
 @click.option("-o", "--output", type=OUTPUT_FOLDER, required=True, help="Folder to write.")
 @click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Settings, YAML or JSON.")
 @click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 def explore(model: Path, starts: tuple[Path, ...], output: Path, config: Path | None, seed: int, device: str) -> None:
-    """Run molecular dynamics with the committee MODEL from every configuration in STARTS (extended XYZ).
+    """Run molecular dynamics with the committee MODEL from every configuration in STARTS.
+
+    STARTS are extended XYZ files, or folders that `generate` has written.
 
     Writes OUT/frames.extxyz, the kept frames with their predictions, and OUT/trajectories.json, why each one ended.
 

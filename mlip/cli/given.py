@@ -1,9 +1,11 @@
-"""What several commands take: seeds, and places to write to, which are tried before anything is computed."""
+"""What several commands take: seeds, frames, and places to write to, which are tried before anything is computed."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import click
 
 SEED = click.IntRange(0, 2**53)
 """A seed that every file format and random generator on the way can hold."""
+FRAMES = click.Path(exists=True, path_type=Path)
+"""Extended XYZ: a file, or a folder that `generate` has written."""
 
 
 class OutputPath(click.Path):
@@ -31,7 +35,15 @@ OUTPUT_FOLDER = OutputPath(file_okay=False, path_type=Path)
 
 def not_writable(path: Path) -> str | None:
     """Why nothing can be written to a path, or None: its folder, or the nearest one above it, must take new files."""
-    place = path.absolute().parent if path.is_file() else path.absolute()
+    place = path.absolute()
+    try:
+        place.lstat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # a name that no file system takes, or a file for a folder on the way
+        return f"{place}: {error.strerror}"
+    if path.is_file():
+        place = place.parent
     while not os.path.lexists(place):
         place = place.parent
     try:
@@ -39,3 +51,25 @@ def not_writable(path: Path) -> str | None:
             return None
     except OSError as error:
         return f"{place}: {error.strerror}"
+
+
+def companion(output: Path, suffix: str) -> Path:
+    """The file with another suffix beside an output file; a usage error where it cannot be written."""
+    path = output.with_suffix(suffix)
+    problem = f"{path}: is a directory" if path.is_dir() else not_writable(path)
+    if problem is not None:
+        raise click.UsageError(f"-o {output}: {path.name} beside it cannot be written: {problem}")
+    return path
+
+
+@contextlib.contextmanager
+def writing(output: Path) -> Iterator[None]:
+    """A full disc, or a folder that has gone meanwhile, ends in one line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # of a network, not of a file
+            raise
+        raise click.ClickException(
+            f"{error.filename or output} cannot be written: {error.strerror or error}"
+        ) from error

@@ -6,18 +6,20 @@ from pathlib import Path
 
 import click
 
-from .given import OUTPUT_FOLDER
+from .given import FRAMES, OUTPUT_FOLDER
 
 
 @click.command("label-ase")
-@click.argument("structures", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("structures", type=FRAMES)
 @click.option("-o", "--output", type=OUTPUT_FOLDER, required=True, help="Folder to write.")
 @click.option("--calculator", required=True, help="Import path of the class, module:Class.")
 @click.option(
     "--parameters", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its arguments, YAML or JSON."
 )
 def label_ase(structures: Path, output: Path, calculator: str, parameters: Path | None) -> None:
-    """Label every configuration in STRUCTURES (extended XYZ) with an ASE calculator.
+    """Label every configuration in STRUCTURES with an ASE calculator.
+
+    STRUCTURES are extended XYZ, or a folder that `generate` has written.
 
     Writes OUT/labels.extxyz (unless all are lost) and OUT/losses.json, which names each configuration without a label
     and says why. With any loss the exit code is 1.

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import click
 
-from .given import OUTPUT_FOLDER
+from .given import FRAMES, OUTPUT_FOLDER
 
 
 @click.command("label-table")
-@click.argument("structures", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("structures", type=FRAMES)
 @click.argument("table", type=click.Path(exists=True, path_type=Path))
 @click.option("-o", "--output", type=OUTPUT_FOLDER, required=True, help="Folder to write.")
 def label_table(structures: Path, table: Path, output: Path) -> None:
-    """Look every configuration in STRUCTURES (extended XYZ) up in TABLE, a dataset folder or labelled extended XYZ.
+    """Look every configuration in STRUCTURES up in TABLE, a dataset folder or labelled extended XYZ.
+
+    STRUCTURES are extended XYZ, or a folder that `generate` has written.
 
     The same atoms in the same order and the same cell are found, even where they were wrapped or printed with four
     decimals. Writes OUT/labels.extxyz (unless all are lost) and OUT/losses.json, which names each configuration without

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .given import OUTPUT_FOLDER, SEED
+from .given import FRAMES, OUTPUT_FOLDER, SEED
 
 if TYPE_CHECKING:
     from ..predictions import PredictedFrame
@@ -19,7 +19,7 @@ FORMAT = "argonaut-selection-1"
 
 
 @click.command()
-@click.argument("pool", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("pool", type=FRAMES)
 @click.option(
     "--dataset", type=click.Path(exists=True, path_type=Path), help="What is labelled already: folder or file."
 )
@@ -33,7 +33,10 @@ FORMAT = "argonaut-selection-1"
 def select(
     pool: Path, dataset: Path | None, model: Path | None, number: int, output: Path, config: Path | None, seed: int
 ) -> None:
-    """Choose frames of POOL (extended XYZ with stored predictions, as `explore` writes it) to label next.
+    """Choose frames of POOL to label next.
+
+    POOL is extended XYZ with stored predictions, as `explore` writes it; with --model any extended XYZ, or a folder
+    that `generate` has written.
 
     Writes OUT/candidates.extxyz and OUT/selection.json: a verdict and a reason for every frame. Without any frame to
     select the exit code is 1.

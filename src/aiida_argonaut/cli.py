@@ -29,6 +29,8 @@ STAGES: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Computing (no AiiDA needed)": {
         "generate": ("mlip.cli.generate:generate", "Randomised configurations from a recipe."),
+        "coverage": ("mlip.cli.coverage:coverage", "What files of configurations hold, and what they lack."),
+        "deduplicate": ("mlip.cli.deduplicate:deduplicate", "Leave out what occurs twice, and tell what and why."),
         "label-ase": ("mlip.cli.label_ase:label_ase", "Labels from an ASE calculator."),
         "label-table": ("mlip.cli.label_table:label_table", "Labels looked up in a file, by content."),
         "train": ("mlip.cli.train:train", "Train one potential or a committee."),

@@ -18,8 +18,10 @@ from aiida_argonaut.cli import STAGES
 from aiida_argonaut.dft_inputs.elements import STRINGENCIES
 from aiida_argonaut.dft_inputs.protocol import Protocol, load_protocol
 from aiida_argonaut.mlip import labelling, table
+from aiida_argonaut.mlip.duplicates.deduplicate import DuplicateSettings
 from aiida_argonaut.mlip.exploration_settings import ExplorationSettings
-from aiida_argonaut.mlip.generate.packing import PackingSettings
+from aiida_argonaut.mlip.generate.perturb import PerturbSettings
+from aiida_argonaut.mlip.generate.recipe import SOURCES
 from aiida_argonaut.mlip.select import SelectionSettings
 from aiida_argonaut.mlip.train_settings import TrainSettings
 from aiida_argonaut.provenance_db.queries import NOT_SUBMITTED
@@ -31,7 +33,6 @@ DOCS = Path(__file__).parents[2] / "docs"
 SECTIONS = {
     "Top level": [config.CampaignConfig],
     "generate": [config.GenerateConfig],
-    "Recipes: `source: packing`": [PackingSettings],
     "label": [config.LabelConfig],
     "train": [config.TrainConfig, TrainSettings],
     "explore": [config.ExploreConfig, ExplorationSettings],
@@ -42,6 +43,8 @@ SECTIONS = {
     "stages": [config.StageConfig],
 }
 """Section of docs/campaign.md -> the dataclasses whose keys it explains."""
+OTHERS = {"Perturbations: `perturb`": PerturbSettings, "Duplicates": DuplicateSettings}
+"""The same of docs/configurations.md, beside its sources."""
 
 
 def tables(name: str) -> dict[str, list[list[str]]]:
@@ -113,6 +116,16 @@ def test_every_key_of_a_campaign_file_is_explained_with_its_default(section: str
     declared = [(f.name, default_in(f)) for cls in SECTIONS[section] for f in dataclasses.fields(cls)]
     assert sorted(documented, key=str) == sorted(declared, key=str)
     assert all(len(row) == 3 and len(row[2]) > 2 for row in rows)
+
+
+@pytest.mark.parametrize("name", [*SOURCES, *OTHERS])
+def test_every_key_of_a_recipe_is_explained_with_its_default(name: str) -> None:
+    found = tables("configurations.md")
+    heading = name if name in OTHERS else next(h for h in found if h.endswith(f"`source: {name}`"))
+    declared = dataclasses.fields(OTHERS.get(name) or SOURCES[name].settings)
+    documented = [(row[0].strip("`"), default_of(row[1])) for row in found[heading]]
+    assert documented == [(field.name, default_in(field)) for field in declared]
+    assert all(len(row) == 3 and len(row[2]) > 2 for row in found[heading])
 
 
 def test_every_value_of_a_protocol_is_explained_as_it_is_shipped() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from aiida_argonaut.dft_inputs.elements import STRINGENCIES, load_elements
 from aiida_argonaut.dft_inputs.pseudos.recipes import family_label
+from aiida_argonaut.mlip.generate.recipe import load_recipe
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -74,6 +75,22 @@ def test_the_tables_of_random_cells_are_what_was_measured(benchmark_named) -> No
         assert found["family"] == family_label()
         lines = module.table(found["cells"], spacings.split(","), int(number))
         assert [line for line in lines if line not in DOCUMENT] == []
+
+
+def test_the_table_of_sources_is_what_was_measured(benchmark_named) -> None:
+    module = benchmark_named("source_labels")
+    document = (ROOT / "docs" / "configurations.md").read_text()
+    commands = re.findall(r"python benchmarks/source_labels.py (\S+) -n (\d+) --seed (\d+)", document)
+    assert commands
+    for recipe, number, seed in commands:
+        found = json.loads((RESULTS / f"source_labels-{Path(recipe).stem}-{seed}-fast.json").read_text())
+        loaded = load_recipe(ROOT / recipe)
+        assert (found["family"], found["recipe_hash"]) == (family_label(), loaded.content_hash)
+        wanted = list(module.first_of_each_source(loaded, int(seed), int(number)))
+        assert {str(index): made.configuration.configuration_id for _, index, made in wanted} == {
+            index: run["configuration_id"] for index, run in found["labels"].items()
+        }, "the recipe makes other configurations now"
+        assert [line for line in module.table(found["labels"]) if line not in document] == []
 
 
 def test_the_table_of_atoms_is_what_was_measured() -> None:

@@ -101,6 +101,34 @@ def test_a_committee_is_tuned_and_own_structures_are_kept(record, own, campaign)
     assert all("initial" in job.inputs for job in jobs)
 
 
+def test_own_structures_in_a_recipe_are_kept_marked_and_stored(record, own, campaign):
+    """CIF and extended XYZ in a recipe of counts and weights; the later iteration goes on behind them."""
+    import ase.build
+    import ase.io
+
+    from aiida_argonaut.provenance_db.queries import iterations
+
+    ase.io.write(own / "beryllium.cif", ase.build.bulk("Be"))
+    mine = {"source": "user", "files": ["beryllium.cif", "own.extxyz"], "copies": 1}
+    node = campaign(
+        "recipe_files",
+        generate={"recipe": {"sources": [{**RECIPE, "weight": 2}, mine]}, "seed_set": 8, "starts": 3, "workers": 2},
+        label={"labeller": "ase", "calculator": CALCULATOR, "parameters": PARAMETERS},
+        stop={"iterations": 1},
+    )
+    (own / "beryllium.cif").unlink()
+    assert node.inputs.recipe_files.user_1.n_frames == 3
+    seed_set, later = iterations(node)
+    made = [part.base.links.get_outgoing(link_label_filter="generate%").all_nodes()[0] for part in (seed_set, later)]
+    first, second = (job.outputs.configurations.configurations() for job in made)
+    assert [c.origin.source for c in first] == ["user"] * 6 + ["packing"] * 2
+    assert [bool(c.origin.parent) for c in first] == [False] * 3 + [True] * 3 + [False] * 2
+    assert [c.origin.source for c in second] == ["packing"] * 3
+    labelled = {f.configuration.configuration_id: f.configuration for f in node.outputs.dataset.dataset().frames}
+    assert ids(node.inputs.recipe_files.user_1.configurations()) <= labelled.keys()
+    assert sum(c.origin.source == "user" for c in labelled.values()) == 6
+
+
 def test_labels_of_another_protocol_stay_apart(record, own, campaign):
     from aiida_argonaut.provenance_db.queries import iterations
 

@@ -6,7 +6,7 @@ import yaml
 pytestmark = [pytest.mark.slow, pytest.mark.dft, pytest.mark.timeout(1800)]
 
 CAMPAIGN = {
-    "seed": 5,
+    "seed": 7,
     "generate": {
         "recipe": {
             "source": "packing",

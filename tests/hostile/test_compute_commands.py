@@ -92,8 +92,8 @@ COMMAND_LINES = [
     case("the pw.x of another name", "pseudos check model --elements H --box -3", "-3"),
 ]
 OUTPUTS = [
-    case("output without its suffix", "generate recipe.yaml -n 2 -o out", "out", ".extxyz"),
-    case("output into a folder's name", "generate recipe.yaml -n 2 -o model", "model", "is a directory"),
+    case("output without its suffix", "deduplicate starts.extxyz -o out", "out", ".extxyz"),
+    case("output into a folder of others", "generate recipe.yaml -n 2 -o model", "model", "holds card.json"),
     case(
         "output below a file", "generate recipe.yaml -n 2 -o recipe.yaml/out.extxyz", "recipe.yaml", "cannot be written"
     ),

@@ -26,7 +26,9 @@ def files(folder):
 @pytest.mark.parametrize(
     ("command", "begun", "kept"),
     [
-        pytest.param("generate recipe.yaml -n 1000000 -o out.extxyz", ".out.extxyz.partial", "", id="generate"),
+        pytest.param("generate recipe.yaml -n 1000000 -o out.extxyz", ".out.extxyz.*partial", "", id="generate"),
+        pytest.param("generate recipe.yaml -n 1000000 --workers 1 -o out", "out/shards.jsonl", "out/", id="a folder"),
+        pytest.param("deduplicate long.extxyz -o out.extxyz", ".out.extxyz.partial", "", id="deduplicate"),
         pytest.param(
             "explore model starts.extxyz -o out --config calmly.yaml", "out/.frames.extxyz.partial", "", id="explore"
         ),
@@ -36,6 +38,7 @@ def files(folder):
 def test_an_interrupt_leaves_no_half_file(command, begun, kept, folder, tmp_path):
     (folder / "endless.yaml").write_text(ENDLESS)
     (folder / "calmly.yaml").write_text(CALMLY)
+    (folder / "long.extxyz").write_text((folder / "starts.extxyz").read_text() * 10_000)
     before = files(folder)
     environment = {**os.environ, "AIIDA_PATH": str(tmp_path)}
     running = subprocess.Popen(
@@ -44,7 +47,7 @@ def test_an_interrupt_leaves_no_half_file(command, begun, kept, folder, tmp_path
     )  # fmt: skip
     try:
         for _ in range(600):
-            if (folder / begun).exists() or running.poll() is not None:
+            if any(folder.glob(begun)) or running.poll() is not None:
                 break
             time.sleep(0.1)
         time.sleep(0.3)

@@ -7,8 +7,9 @@ import yaml
 from click.testing import CliRunner
 
 from aiida_argonaut.cli import argonaut
+from aiida_argonaut.mlip.generate.recipe import recipe_from_mapping
 from aiida_argonaut.mlip.settings import SettingsError
-from aiida_argonaut.workflows.config import load_config, recipe_elements, stage_settings
+from aiida_argonaut.workflows.config import load_config, stage_settings
 
 RECIPE = {"source": "packing", "elements": ["Be", "H", "He"], "atoms": [2, 3]}
 
@@ -52,7 +53,7 @@ HOSTILE = {
     "negative starts from the dataset": ({"explore": {"dataset_starts": -2}}, "dataset_starts -2"),
     "recipe and pool": ({"generate": {"recipe": RECIPE, "pool": "x.extxyz"}}, "not both"),
     "pool does not exist": ({"generate": {"pool": "x.extxyz"}}, "x.extxyz: no such file"),
-    "pool is a folder": ({"generate": {"pool": "."}}, "no such file"),
+    "pool is a folder": ({"generate": {"pool": "."}}, "expected a file, or a folder that"),
     "table without a file": ({"label": {"labeller": "table"}}, "table must be given"),
     "table for pw.x": ({"label": {"table": "x.extxyz"}}, "means nothing to the labeller 'quantumespresso'"),
     "own data do not exist": ({"start": {"data": "x.extxyz"}}, "no such file or folder"),
@@ -110,13 +111,13 @@ def test_a_recipe_is_enough(write):
     settings = stage_settings(config)
     assert settings["train"]["members"] == 4
     assert settings["train"]["config"]["learning_rate"] > 0
-    assert {"torch", "numpy", "aiida-argonaut"} == set(settings["numerics"])
+    assert {"torch", "numpy", "aiida-argonaut", "numba", "ase", "pymatgen"} == set(settings["numerics"])
     assert all(stage["options"]["resources"] for stage in settings["stages"].values())
 
 
 def test_elements_come_in_order_of_their_number(write):
-    assert recipe_elements(load_config(write()).generate.recipe) == ["H", "He", "Be"]
-    everything = recipe_elements({"source": "packing"})
+    assert recipe_from_mapping(load_config(write()).generate.recipe).elements == ["H", "He", "Be"]
+    everything = recipe_from_mapping({"source": "packing"}).elements
     assert everything[0] == "H"
     assert everything[-1] == "Ar"
     assert len(everything) == 18

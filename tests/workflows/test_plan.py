@@ -46,7 +46,13 @@ def test_the_seed_set_comes_first_and_starts_later(number, count):
     plan = iteration_plan(SETTINGS, 1, number)
     assert plan["generate"]["count"] == count
     assert plan["plan"] == {"iteration": number}
-    assert {"seed_set", "starts"}.isdisjoint(plan["generate"])
+    assert {"seed_set", "starts", "counted"}.isdisjoint(plan["generate"])
+
+
+def test_what_comes_once_comes_in_the_first_iteration():
+    generate = {**SETTINGS["generate"], "counted": 5}
+    plans = [iteration_plan({**SETTINGS, "generate": generate}, 1, number) for number in (0, 1, 4)]
+    assert [plan["generate"]["start"] for plan in plans] == [0, 5, 5]
 
 
 def test_what_changes_a_result_is_part_of_its_stage_and_nothing_else():

@@ -56,7 +56,9 @@ def tell_price(campaign: Path, as_json: bool) -> None:
     from ..price import price
     from .price_table import print_price
 
-    found = price(CampaignWorkChain.get_builder_from_config(campaign))
+    builder = CampaignWorkChain.get_builder_from_config(campaign)
+    tell_left_out(builder)
+    found = price(builder)
     if as_json:
         click.echo(json.dumps({"campaign": str(campaign), **found}, indent=2))
     else:
@@ -77,6 +79,12 @@ def unfinished_campaign(campaign: Path) -> int | None:
     return None
 
 
+def tell_left_out(builder: Any) -> None:
+    """Name the files and frames of the recipe that were left out on request."""
+    for problem in builder.settings.get_dict().get("left_out", ()):
+        click.echo(f"left out: {problem}", err=True)
+
+
 def submit_campaign(campaign: Path, profile: str) -> int:
     """Submit the campaign of a file and return its pk; SetupError if no daemon would take it."""
     from aiida.engine import submit
@@ -84,6 +92,7 @@ def submit_campaign(campaign: Path, profile: str) -> int:
     from ..campaign import CampaignWorkChain
 
     builder = CampaignWorkChain.get_builder_from_config(campaign)
+    tell_left_out(builder)
     if not daemon_is_running():
         raise SetupError(
             f"the daemon of profile {profile} is not running; start it with `verdi -p {profile} daemon start`"

@@ -49,22 +49,23 @@ def test_generate_in_parts_is_generate_at_once(starts, tmp_path):
     whole, part = read_configurations(starts), read_configurations(tmp_path / "part.extxyz")
     assert [c.configuration_id for c in part] == [c.configuration_id for c in whole[5:]]
     assert {"recipe", "packing_attempts", "configuration_id"} <= read_atoms(starts)[0].info.keys()
-    assert json.loads((tmp_path / "part.losses.json").read_text()) == {"asked": 3, "made": 3, "lost": []}
-    assert run(generate, tmp_path / "recipe.yaml", "-n", 3, "-o", tmp_path / "x.cif").exit_code == 2
+    account = json.loads((tmp_path / "part.losses.json").read_text())
+    assert (account["asked"], account["made"], account["lost"]) == (3, 3, [])
 
 
 def test_generate_names_what_it_lost(tmp_path):
     (tmp_path / "hard.yaml").write_text(
-        "source: packing\nelements: [Al]\natoms: [8, 8]\nspecies: [1, 1]\npacking_fraction: [0.73, 0.73]\n"
-        "minimum_distance_ratio: [1.0, 1.0]\nmaximum_attempts: 1\n"
+        "source: packing\nelements: [Al]\natoms: [1, 1]\nspecies: [1, 1]\npacking_fraction: [0.5, 0.5]\n"
+        "minimum_distance_ratio: [0.9, 1.0]\nmaximum_attempts: 1\n"
     )
-    result = run(generate, tmp_path / "hard.yaml", "-n", 2, "-o", tmp_path / "hard.extxyz")
+    result = run(generate, tmp_path / "hard.yaml", "-n", 40, "-o", tmp_path / "hard.extxyz")
     assert result.exit_code == 1
-    assert "lost: index 0" in result.output
-    assert "lost: index 1" in result.output
     account = json.loads((tmp_path / "hard.losses.json").read_text())
-    assert (account["asked"], account["made"], [loss["index"] for loss in account["lost"]]) == (2, 0, [0, 1])
-    assert "not packed" in account["lost"][0]["message"]
+    lost = [loss["index"] for loss in account["lost"]]
+    assert 10 < len(lost) < 40
+    assert account["made"] == 40 - len(lost) == len(read_atoms(tmp_path / "hard.extxyz"))
+    assert f"lost: index {lost[0]}: 1 atoms not packed" in result.output
+    assert f"lost: {len(lost) - 10} more" in result.output
 
 
 def test_explore_then_select(starts, model, tmp_path):

@@ -4,11 +4,14 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.stats import kstest
 
 from aiida_argonaut.mlip.frames import read_configurations, write_atoms
-from aiida_argonaut.mlip.generate.packing import PackingError
+from aiida_argonaut.mlip.generate.compositions import OXIDATION_STATES, oxidation_states
+from aiida_argonaut.mlip.generate.draw import GenerationError
+from aiida_argonaut.mlip.generate.packing import DENSEST, GROWTH, SHAPES
 from aiida_argonaut.mlip.generate.recipe import configuration, generate, load_recipe, recipe_from_mapping
-from aiida_argonaut.mlip.sanity import distance_ratio
+from aiida_argonaut.mlip.sanity import RADII, distance_ratio
 from aiida_argonaut.mlip.settings import SettingsError
 
 
@@ -82,22 +85,91 @@ def test_limits_are_kept():
     assert len(configuration(single, 0, 0)) == 1
 
 
+HARD = {"elements": ["Al"], "atoms": [1, 1], "species": [1, 1], "packing_fraction": [0.55, 0.55]}
+"""Single atoms: few shapes of a cell keep them from their own images."""
+
+
 def test_hard_cells_grow_and_are_counted():
-    hard = recipe(
-        elements=["Al"], atoms=[8, 8], species=[1, 1], packing_fraction=[0.6, 0.6], minimum_distance_ratio=[1, 1]
-    )
-    made = [generate(hard, 0, index) for index in range(10)]
+    hard = recipe(**HARD, minimum_distance_ratio=[0.99, 1.0])
+    made = [generate(hard, 0, index) for index in range(40)]
     attempts = [each.figures["packing_attempts"] for each in made]
-    assert max(attempts) > 1
+    assert max(attempts) > SHAPES
     for each, tries in zip(made, attempts, strict=True):
-        assert each.figures["packing_fraction"] == pytest.approx(0.6 / 1.08 ** (tries - 1), abs=1e-5)
+        grown = GROWTH ** ((tries - 1) // SHAPES)
+        assert each.figures["packing_fraction"] == pytest.approx(0.55 / grown, abs=1e-5)
 
 
 def test_never_endless():
-    keys = {"elements": ["Al"], "atoms": [8, 8], "species": [1, 1], "minimum_distance_ratio": [1.0, 1.0]}
-    hopeless = recipe(**keys, packing_fraction=[0.73, 0.73], maximum_attempts=2)
-    with pytest.raises(PackingError, match="index 3: 8 atoms not packed in 2 cells"):
+    hopeless = recipe(**HARD, minimum_distance_ratio=[1.0, 1.0], maximum_attempts=1)
+    with pytest.raises(GenerationError, match="index 3: 1 atoms not packed in 1 cells"):
         configuration(hopeless, 0, 3)
+
+
+@pytest.mark.parametrize(("atoms", "n"), [((2, 8), 3000), ((8, 32), 3000)])
+def test_density_and_closest_approach_are_distributed_as_stated(atoms, n):
+    """Packing fraction log-uniform, ratio uniform, atoms uniform, where neither is cut: one element, not too dense."""
+    low, high = 0.08, 0.5
+    plain = recipe(elements=["Si"], species=[1, 1], atoms=list(atoms), packing_fraction=[low, high],
+                   maximum_volume_per_atom=1000.0)  # fmt: skip
+    made = [generate(plain, 3, index) for index in range(n)]
+    grown = np.mean([each.figures["packing_attempts"] > SHAPES for each in made])
+    assert grown < 0.001
+    volume = np.array([each.configuration.volume / len(each.configuration) for each in made])
+    fraction = 4 / 3 * np.pi * RADII[14] ** 3 / volume
+    assert kstest(np.log(fraction), "uniform", args=(np.log(low), np.log(high / low))).pvalue > 0.01
+    ratios = np.array([each.figures["distance_ratio"] for each in made])
+    assert kstest(ratios, "uniform", args=(0.65, 0.35)).pvalue > 0.01
+    sizes = np.bincount([len(each.configuration) for each in made])[atoms[0] :]
+    assert np.abs(sizes / n * len(sizes) - 1).max() < 0.4
+
+
+def test_dense_cells_have_ratios_that_fit():
+    dense = recipe(elements=["Si"], species=[1, 1], atoms=[8, 16], packing_fraction=[0.9, 0.9],
+                   minimum_distance_ratio=[0.5, 1.0])  # fmt: skip
+    drawn = np.array([generate(dense, 0, index).figures["distance_ratio"] for index in range(300)])
+    highest = (DENSEST / 0.9) ** (1 / 3)
+    assert kstest(drawn, "uniform", args=(0.5, highest - 0.5)).pvalue > 0.01
+
+
+def test_large_cells():
+    for index in range(5):
+        each = generate(recipe(atoms=[200, 200], species=[1, 18]), 0, index)
+        assert distance_ratio(each.configuration, reach=1.2) >= each.figures["distance_ratio"] - 1e-6
+
+
+def test_every_pair_leads_once_in_a_round():
+    pairs = recipe(composition="pairs", atoms=[2, 2], species=[1, 2])
+    found = {tuple(sorted(set(configuration(pairs, 5, index).numbers.tolist()))) for index in range(171)}
+    assert found >= set(itertools.combinations(range(1, 19), 2))
+
+
+@pytest.mark.parametrize("atoms", [(2, 8), (30, 64)])
+def test_charges_balance(atoms):
+    neutral = recipe(composition="charge_balanced", atoms=list(atoms), species=[2, 4])
+    leading = set()
+    for index in range(60):
+        numbers, counts = np.unique(configuration(neutral, 2, index).numbers, return_counts=True)
+        leading |= set(numbers.tolist())
+        states = itertools.product(*(oxidation_states(int(z)) for z in numbers))
+        assert any(np.dot(counts, charges) == 0 for charges in states), (numbers, counts)
+        assert 2 <= len(numbers) <= 4
+        assert atoms[0] <= counts.sum() <= atoms[1]
+    assert leading == set(range(1, 19)) - {2, 10, 18}
+
+
+def test_the_table_of_oxidation_states_is_that_of_pymatgen():
+    from pymatgen.core import Element
+
+    for z in range(1, 19):
+        states = {int(state) for state in Element.from_Z(z).common_oxidation_states} - {0}
+        assert tuple(sorted(states)) == OXIDATION_STATES.get(z, ())
+
+
+def test_single_atoms_are_of_either_element_of_a_pair():
+    single = recipe(composition="pairs", atoms=[1, 1], species=[1, 1])
+    counts = np.bincount([int(configuration(single, 1, index).numbers[0]) for index in range(20 * 171)], minlength=19)
+    assert counts[1:].min() > 140  # 190 are expected, and 12 is the standard deviation
+    assert counts[1:].max() < 240
 
 
 @pytest.mark.parametrize(
@@ -112,6 +184,18 @@ def test_never_endless():
         ({"minimum_distance_ratio": [0.4, 0.8]}, "minimum_distance_ratio 0.4: expected 0.5 or more"),
         ({"packing_fraction": [0.9, 0.95], "minimum_distance_ratio": [1, 1]}, "cannot be packed"),
         ({"maximum_volume_per_atom": 20}, "Na at packing_fraction 0.6 needs 31.9"),
+        ({"atoms": [1, 5000]}, "atoms .*<= 1024"),
+        ({"packing_fraction": [0, 0.5]}, r"packing_fraction \[0, 0.5\]"),
+        ({"composition": "charge_balanced", "elements": ["He", "Li"]}, "1 of the elements have oxidation states"),
+        ({"composition": "charge_balanced", "atoms": [1, 4]}, "cells of 1 atoms"),
+        (
+            {"composition": "charge_balanced", "elements": ["Li", "Na"]},
+            "nothing that balances Li, Na in cells of 2 to 8",
+        ),
+        (
+            {"composition": "charge_balanced", "elements": ["Al", "Cl"], "atoms": [2, 3], "species": [2, 2]},
+            "nothing that balances Al, Cl in cells of 2 to 3 atoms and 2 to 2 species",
+        ),
         ({"angles": [95, 120]}, "lowest <= 90 <= highest"),
         ({"atom": [2, 4]}, "unknown key 'atom'; did you mean 'atoms'"),
         ({"atoms": [2.5, 4]}, "expected a whole number"),
