@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import IO, Any, TextIO
 
 import ase
-import ase.io
 import numpy as np
 from ase.data import chemical_symbols
-from ase.io.formats import open_with_compression
 from numpy.typing import NDArray
 
 MANIFEST = "generated.json"
@@ -87,6 +85,8 @@ def shard_name(number: int) -> str:
 
 def write_atoms(path: str | Path, frames: Iterable[ase.Atoms]) -> None:
     """Write ASE atoms as extended XYZ, whole or not at all (an interrupted write leaves no half file)."""
+    import ase.io  # a third of a second, and of no use to those who only make configurations
+
     target = Path(path)
     partial = target.with_name(f".{target.name}.partial")
     try:
@@ -136,6 +136,9 @@ def _value(value: Any) -> str:
 
 
 def _frames(path: str | Path | TextIO) -> Iterator[ase.Atoms]:
+    import ase.io
+    from ase.io.formats import open_with_compression
+
     name = file_name(path)
     if isinstance(path, (str, Path)) and not is_file(path):
         raise FrameError(f"{name}: no such file")

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import ase
-import ase.io
 import numpy as np
 
 from ..extxyz import FrameError, beyond_sense, is_file, iterate_atoms
@@ -39,6 +38,8 @@ def folder_reader(folder: Path) -> Reader:
 
 def read_structures(path: Path) -> list[ase.Atoms]:
     """All structures of a file (or of a folder that `argonaut generate` wrote); FrameError says what is wrong."""
+    import ase.io
+
     if path.suffix in (".extxyz", ".xyz") or os.path.isdir(path):
         return list(iterate_atoms(path))
     if not is_file(path):

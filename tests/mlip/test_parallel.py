@@ -1,12 +1,15 @@
-"""Parallel: a real Dask cluster, whose workers are killed; addresses that lead nowhere."""
+"""Parallel: processes and a real Dask cluster, whose workers are killed; addresses that lead nowhere."""
 
 import functools
 import hashlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
+import psutil
 import pytest
 from distributed import Client, LocalCluster
 
@@ -27,11 +30,19 @@ def die(number):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def die_once(number, folder):
+    mark = folder / str(number)
+    if number % 5 == 2 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number**2
+
+
 def fail(number):
     raise ValueError(f"task {number} was bad")
 
 
-def test_results_are_the_same_on_a_cluster():
+def test_results_are_the_same_in_other_processes():
     tasks = [(number, 0.01) for number in range(30)]
     alone, shared = list(results(slow_square, tasks)), list(results(slow_square, tasks, workers=2))
     assert [result[0] for result in alone] == list(range(30))
@@ -46,8 +57,38 @@ def test_exceptions_are_passed_on():
 
 
 def test_a_task_that_kills_its_workers_is_given_up():
-    with pytest.raises(WorkerError, match=r"its workers died 8 times"):
+    with pytest.raises(WorkerError, match=r"task [01]: its workers died again and again"):
         list(results(die, [(0,), (1,)], workers=2))
+
+
+def test_a_task_whose_worker_died_is_done_again(tmp_path):
+    tasks = [(number, tmp_path) for number in range(16)]
+    assert sorted(results(die_once, tasks, workers=2)) == [(number, number**2) for number in range(16)]
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path):
+    """Killed, without a chance to say so: nobody is left who waits for work for ever."""
+    (tmp_path / "squares.py").write_text("""
+import os, time
+from aiida_argonaut.mlip.parallel import results
+
+def own(number):
+    time.sleep(0.1)
+    return os.getpid()
+
+if __name__ == "__main__":
+    for number, pid in results(own, [(n,) for n in range(1000)], workers=2):
+        print(pid, flush=True)
+""")
+    begun = subprocess.Popen([sys.executable, tmp_path / "squares.py"], stdout=subprocess.PIPE, text=True)
+    workers = {int(begun.stdout.readline()) for _ in range(6)}
+    begun.kill()
+    begun.wait()
+    end = time.monotonic() + 30
+    while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in workers):
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def test_memory_stays_bounded():

@@ -39,6 +39,20 @@ load_profile()
 jobs = spending.jobs(queries.chain(queries.load_campaign({pk})))
 print(len(jobs), spending.core_seconds(jobs))
 """
+ATTEMPTS = """
+import json
+from aiida import load_profile, orm
+load_profile()
+from aiida_argonaut.provenance_db import queries, spending
+pieces = {}
+for job in spending.jobs(queries.chain(queries.load_campaign({pk}))):
+    node = orm.load_node(job.pk)
+    link = node.base.links.get_incoming(link_label_filter="%", node_class=orm.WorkChainNode).one()
+    piece = f"{{link.node.pk}} {{link.link_label.split('_attempt_')[0]}}"
+    said = [node.exit_status, sorted(node.outputs), node.base.caching.is_valid_cache]
+    pieces.setdefault(piece, []).append(said)
+print(json.dumps(pieces))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -123,9 +137,19 @@ def test_the_campaign_ends_well_with_nothing_lost_or_done_twice(served, campaign
 
 def test_what_was_spent_can_be_asked_of_postgresql(served, campaign):
     number, seconds = served.run("python", "-c", SPENDING.format(pk=campaign)).stdout.split()
-    first, later = 1 + 2 + 2 + 1, 1 + 1 + 1 + 1 + 2 + 1  # generate, (explore, select,) label, train, evaluate
-    assert int(number) == first + later, "neither death may have made a job start a second time"
+    pieces = json.loads(served.run("python", "-c", ATTEMPTS.format(pk=campaign)).stdout)
+    assert int(number) == sum(map(len, pieces.values()))
     assert float(seconds) > 0
+
+
+def test_only_what_a_death_has_spoiled_was_done_again(served, campaign):
+    pieces = json.loads(served.run("python", "-c", ATTEMPTS.format(pk=campaign)).stdout)
+    first, later = 1 + 2 + 2 + 1, 1 + 1 + 1 + 1 + 2 + 1  # generate, (explore, select,) label, train, evaluate
+    assert len(pieces) == first + later
+    for *spoiled, (status, _, _) in pieces.values():
+        assert status == 0, pieces
+        assert len(spoiled) <= 1, pieces
+        assert not any(valid for _, _, valid in spoiled), pieces
 
 
 def test_a_second_set_up_keeps_the_profile_and_needs_no_password(served, campaign):
