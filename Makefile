@@ -9,8 +9,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q $(PIP_ARGS)
 LINKS := mlip dft_inputs workflows provenance_db
 TESTS ?= tests
-# Campaigns wait for their daemons most of the time: two files of tests at once, whatever the number of cores.
-TEST_JOBS ?= 2
+# Campaigns wait for their daemons much of the time: three files of tests at once, whatever the number of cores.
+TEST_JOBS ?= 3
 
 .PHONY: help demo test packages check format bench clean links install
 
@@ -29,7 +29,7 @@ TEST_PACKAGES := chromium postgresql rabbitmq-server
 
 test: $(VENV)/installed-dev packages
 	$(BIN)/python -c "from aiida_argonaut.workflows.setup import find_pw; print('pw.x:', find_pw(None, print))"
-	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile --durations 25 $(TESTS)
+	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder --durations 25 $(TESTS)
 
 packages:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(TEST_PACKAGES) >/dev/null 2>&1; then \

@@ -1,14 +1,16 @@
-"""Cutoffs with their evidence: errors of forces and pressure per element and pair of cutoffs.
+"""Cutoffs with their evidence: errors of forces, pressure and energy differences per element and pair of cutoffs.
 
 Two atoms at (0, 0, 0) and (0.44, 0.47, 0.53) of an orthorhombic cell (axes 0.96 : 1 : 1 / 0.96) with the volume per
 atom of the element's FCC crystal, 2x2x2 k points, cold smearing 0.02 Ry, against REFERENCE. No symmetry is left, so
-that all force components are tested.
+that all force components are tested. Energies are compared as a campaign uses them, as differences: energy per atom of
+this cell minus that of a BCC crystal with 4/3 of its volume per atom, other neighbours and another density.
 
-Results are kept in results/dft_cutoffs.json; what is there is not run again.
+Results are kept in results/dft_cutoffs.json with the hash of each element's recipe; what is there is not run again, and
+runs of an element whose recipe has changed are forgotten.
 
     python benchmarks/dft_cutoffs.py                                # everything that is missing
     python benchmarks/dft_cutoffs.py --elements H,C --cutoffs 40/200,60/480
-    python benchmarks/dft_cutoffs.py --table                        # the table of docs/dft.md, nothing is run
+    python benchmarks/dft_cutoffs.py --table                        # the tables of the docs, nothing is run
 """
 
 from __future__ import annotations
@@ -21,11 +23,13 @@ from typing import Any
 
 import ase
 import numpy as np
+from ase.build import bulk
 from pw_run import pseudopotentials, run_pw
 
 from aiida_argonaut.dft_inputs.elements import STRINGENCIES, load_elements
 from aiida_argonaut.dft_inputs.protocol import load_protocol, pw_parameters
-from aiida_argonaut.dft_inputs.pseudos.recipes import family_label
+from aiida_argonaut.dft_inputs.pseudos.all_electron import load_all_electron
+from aiida_argonaut.dft_inputs.pseudos.recipes import load_recipe
 
 RESULTS = Path(__file__).parent / "results" / "dft_cutoffs.json"
 REFERENCE = "120/960"
@@ -33,21 +37,28 @@ REFERENCE = "120/960"
 GRID = ("35/175", "40/200", "45/225", "50/250", "45/360", "50/400", "60/480", "70/560")
 """Ry, measured for every element, beside the cutoffs that elements.yaml gives to it."""
 MESH = (2, 2, 2)
+PROTOCOL = load_protocol("stringent", {"degauss": 0.02})
+GROWN = " grown"
+"""Ends the names of the runs of the crystal that energies are compared with."""
 GPA = 160.21766208
 """GPa in one eV/Å^3."""
-FCC_VOLUME = {
-    "H": 2.965, "He": 17.773, "Li": 20.224, "Be": 7.872, "B": 5.892, "C": 7.322, "N": 7.601, "O": 7.999, "F": 10.147,
-    "Ne": 24.303, "Na": 37.099, "Mg": 23.125, "Al": 16.495, "Si": 14.482, "P": 14.564, "S": 15.881, "Cl": 21.288,
-    "Ar": 52.276,
-}  # fmt: skip
-"""Å^3 per atom, all-electron PBE average of E. Bosoni et al., Nat. Rev. Phys. 6, 45 (2024)."""
+
+
+def fcc_volume(element: str) -> float:
+    """Å^3 per atom of the FCC crystal, all-electron."""
+    return round(load_all_electron(element)["FCC"].volume, 3)
 
 
 def cell(element: str) -> ase.Atoms:
     """The two-atom cell of an element."""
-    edge = (2 * FCC_VOLUME[element]) ** (1 / 3)
+    edge = (2 * fcc_volume(element)) ** (1 / 3)
     places = [[0, 0, 0], [0.44, 0.47, 0.53]]
     return ase.Atoms([element] * 2, scaled_positions=places, cell=[0.96 * edge, edge, edge / 0.96], pbc=True)
+
+
+def grown(element: str) -> ase.Atoms:
+    """The primitive cell of the BCC crystal that energies are compared with."""
+    return bulk(element, "bcc", a=(2 * 4 / 3 * fcc_volume(element)) ** (1 / 3))
 
 
 def own_cutoffs(element: str) -> dict[str, str]:
@@ -56,12 +67,11 @@ def own_cutoffs(element: str) -> dict[str, str]:
     return {name: f"{given[name][0]:g}/{given[name][1]:g}" for name in STRINGENCIES}
 
 
-def measure(element: str, cutoffs: str, family: Path) -> dict[str, Any]:
+def measure(atoms: ase.Atoms, cutoffs: str, family: Path) -> dict[str, Any]:
     """Figures of one run of pw.x."""
     wavefunction, density = (float(part) for part in cutoffs.split("/"))
-    protocol = load_protocol("stringent", {"degauss": 0.02})
-    parameters = pw_parameters(protocol, [element], [element] * 2, (wavefunction, density))
-    return run_pw(cell(element), parameters, MESH, family)
+    symbols = atoms.get_chemical_symbols()
+    return run_pw(atoms, pw_parameters(PROTOCOL, symbols, symbols, (wavefunction, density)), MESH, family)
 
 
 def errors(runs: dict[str, Any], cutoffs: str) -> tuple[float, float] | None:
@@ -72,6 +82,16 @@ def errors(runs: dict[str, Any], cutoffs: str) -> tuple[float, float] | None:
     force = np.abs(np.array(found["forces"]) - best["forces"]).max()
     pressure = -np.mean(np.array(found["stress"])[:3] - np.array(best["stress"])[:3])
     return round(1000 * float(force), 1), round(float(pressure) * GPA, 2) + 0.0
+
+
+def energy_errors(runs: dict[str, Any], cutoffs: str) -> tuple[float, float] | None:
+    """Errors in meV per atom of the energy itself and of its difference to the grown crystal; None if not measured."""
+    keys = (cutoffs, cutoffs + GROWN, REFERENCE, REFERENCE + GROWN)
+    if not all(key in runs for key in keys):
+        return None
+    dense, wide, dense_best, wide_best = (runs[key]["energy"] for key in keys)
+    own = dense / 2 - dense_best / 2
+    return round(1000 * own, 1) + 0.0, round(1000 * (own - (wide - wide_best)), 1) + 0.0
 
 
 def table(results: dict[str, Any]) -> list[str]:
@@ -90,11 +110,23 @@ def _told(runs: dict[str, Any], cutoffs: str) -> str:
     return f"{found[0]:.1f} / {found[1]:+.2f}" if found else "-"
 
 
+def energy_table(results: dict[str, Any]) -> list[str]:
+    """Lines of Markdown: a row per element, a column per stringency of elements.yaml, what `energy_errors` says."""
+    lines = ["| | " + " | ".join(STRINGENCIES) + " |", "|---" * (1 + len(STRINGENCIES)) + "|"]
+    for element, runs in results["elements"].items():
+        found = [energy_errors(runs, cutoffs) for cutoffs in own_cutoffs(element).values()]
+        cells = [f"{one[0]:+.1f} / {one[1]:+.1f}" if one else "-" for one in found]
+        lines.append(f"| {element} | " + " | ".join(cells) + " |")
+    return lines
+
+
 def load() -> dict[str, Any]:
-    """What has been measured."""
-    if RESULTS.is_file():
-        return dict(json.loads(RESULTS.read_text()))
-    return {"family": family_label(), "reference": REFERENCE, "elements": {}}
+    """What has been measured with the recipes as they are now: their hashes, and runs by element and cutoffs."""
+    kept = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"recipes": {}}
+    recipes = {element: load_recipe(element).hash for element in load_elements()}
+    current = {element: kept["recipes"].get(element) == recipe for element, recipe in recipes.items()}
+    elements = {element: kept["elements"][element] if same else {} for element, same in current.items()}
+    return {"reference": REFERENCE, "recipes": recipes, "elements": elements}
 
 
 def save(results: dict[str, Any]) -> None:
@@ -103,7 +135,7 @@ def save(results: dict[str, Any]) -> None:
     for element, runs in results["elements"].items():
         lines = ",\n".join(f"   {json.dumps(cutoffs)}: {json.dumps(run)}" for cutoffs, run in runs.items())
         rows.append(f'  "{element}": {{\n{lines}\n  }}')
-    head = "".join(f" {json.dumps(key)}: {json.dumps(results[key])},\n" for key in ("family", "reference"))
+    head = "".join(f" {json.dumps(key)}: {json.dumps(results[key])},\n" for key in ("reference", "recipes"))
     temporary = RESULTS.with_suffix(".part")
     temporary.write_text("{\n" + head + ' "elements": {\n' + ",\n".join(rows) + "\n }\n}\n")
     os.replace(temporary, RESULTS)
@@ -112,24 +144,24 @@ def save(results: dict[str, Any]) -> None:
 def main() -> None:
     """Measure what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--elements", default=",".join(FCC_VOLUME), help="symbols, separated by commas")
+    parser.add_argument("--elements", default=",".join(load_elements()), help="symbols, separated by commas")
     parser.add_argument("--cutoffs", help="pairs such as 40/200,60/480; by default the grid and each element's own")
     parser.add_argument("--table", action="store_true", help="print the table only")
     options = parser.parse_args()
     results = load()
     if not options.table:
         family = pseudopotentials()
-        if results["family"] != family_label():
-            parser.error(f"{RESULTS.name} is of family {results['family']}; move it away to measure {family_label()}")
         for element in options.elements.split(","):
             wanted = options.cutoffs.split(",") if options.cutoffs else [*GRID, *own_cutoffs(element).values()]
-            runs = results["elements"].setdefault(element, {})
+            runs = results["elements"][element]
             for cutoffs in dict.fromkeys([REFERENCE, *wanted]):
-                if cutoffs not in runs:
-                    runs[cutoffs] = measure(element, cutoffs, family)
-                    save(results)
-                    print(element, cutoffs, f"{runs[cutoffs]['cpu_s']} s", _told(runs, cutoffs), flush=True)
-    print("\n".join(table(results)))
+                for key, atoms in ((cutoffs, cell(element)), (cutoffs + GROWN, grown(element))):
+                    if key not in runs:
+                        runs[key] = measure(atoms, cutoffs, family)
+                        save(results)
+                told = (_told(runs, cutoffs), energy_errors(runs, cutoffs))
+                print(element, cutoffs, f"{runs[cutoffs]['cpu_s']} s", *told, flush=True)
+    print("\n".join([*table(results), "", *energy_table(results)]))
 
 
 if __name__ == "__main__":

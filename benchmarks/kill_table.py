@@ -64,7 +64,7 @@ for node in iterations(load_campaign(sys.argv[1])):
             "configurations": [c.configuration_id for c in node.outputs.candidates.configurations()],
             "labels": sorted(f.label_id for f in node.outputs.labels.dataset().frames),
             "dataset": node.outputs.dataset.content_hash,
-            "accounted": losses["submitted"] == losses["ok"] + len(losses["lost"]),
+            "accounted": losses["submitted"] == losses["ok"] + len(losses.get("rescued", [])) + len(losses["lost"]),
         })
 print(json.dumps(found))
 """

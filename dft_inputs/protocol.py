@@ -1,10 +1,10 @@
 """A protocol: every choice that decides what a DFT label means, and the pw.x input that follows from it.
 
 Labels are comparable only if they were made alike. `protocol_document` lists what decides the numbers of a label
-(cutoffs, k spacing, smearing, spin, threshold, the md5 of each pseudopotential, the version of pw.x); its hash
-travels with every label, and a dataset refuses a second hash. How the self-consistency is reached (mixing, number of
-steps) and which results are turned away (caps) is not in it: the first does not change a converged number, the second
-only which numbers are kept.
+(cutoffs, k spacing, smearing, spin, dispersion, threshold, the md5 of each pseudopotential, the version of pw.x); its
+hash travels with every label, and a dataset refuses a second hash. How the self-consistency is reached (mixing, number
+of steps) and which results are turned away (caps) is not in it: the first does not change a converged number, the
+second only which numbers are kept.
 """
 
 from __future__ import annotations
@@ -25,6 +25,13 @@ DOCUMENT_FORMAT = 1
 SMEARINGS = ("cold", "gaussian", "methfessel-paxton", "fermi-dirac")
 MIXINGS = ("plain", "TF", "local-TF")
 SPINS = ("none", "collinear")
+DISPERSIONS = ("none", "d3")
+D3 = {"vdw_corr": "dft-d3", "dftd3_version": 4, "dftd3_threebody": False}
+"""`d3` in the words of pw.x: DFT-D3 for pairs of atoms, Becke-Johnson damping, the functional of the pseudopotentials.
+
+Triples of atoms, which pw.x would add by itself, cost seconds per label. A free atom has no dispersion, so that
+reference energies stay what they are.
+"""
 MINIMUM_MAGNETIZATION = 0.05
 """Of a closed-shell atom in the collinear protocol: lets the density find out by itself."""
 
@@ -65,6 +72,18 @@ class Protocol:
     """Ry; None: from elements.yaml."""
     density_cutoff: float | None = None
     """Ry; None: from elements.yaml."""
+    dispersion: str = "none"
+    """none, or d3 (see D3)."""
+    max_net_force: float = 0.01
+    """eV/Å, norm of the sum of all forces."""
+    max_force_correction: float = 0.1
+    """eV/Å, norm of what pw.x adds to the forces for incomplete self-consistency."""
+    min_energy_per_atom: float = -12.0
+    """eV/atom against the free pseudo-atoms."""
+    max_energy_per_atom: float = 15.0
+    """eV/atom against the free pseudo-atoms."""
+    max_smearing_energy: float = 0.4
+    """eV/atom, size of -TS."""
 
     def __post_init__(self) -> None:
         for key, valid in (
@@ -72,6 +91,7 @@ class Protocol:
             ("smearing", SMEARINGS),
             ("mixing_mode", MIXINGS),
             ("spin", SPINS),
+            ("dispersion", DISPERSIONS),
         ):
             if getattr(self, key) not in valid:
                 given = getattr(self, key)
@@ -81,10 +101,16 @@ class Protocol:
         for key in _POSITIVE:
             value = getattr(self, key)
             optional = value is None and key.endswith("_cutoff")
-            if not optional and (isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0):
+            if not optional and not (_is_number(value) and value > 0):
                 raise ProtocolError(f"protocol {self.name}: {key} must be a number above 0, got {value!r}")
         if self.mixing_beta > 1:
             raise ProtocolError(f"protocol {self.name}: mixing_beta must be at most 1, got {self.mixing_beta}")
+        low, high = self.min_energy_per_atom, self.max_energy_per_atom
+        if not (_is_number(low) and _is_number(high) and low < 0 < high):
+            raise ProtocolError(
+                f"protocol {self.name}: min_energy_per_atom must be below and max_energy_per_atom above 0, "
+                f"got {low!r} and {high!r}"
+            )
 
     def cutoffs(self, elements: Iterable[str]) -> tuple[float, float]:
         """Wave-function and density cutoff in Ry of a campaign with these elements; raises ElementError."""
@@ -100,10 +126,17 @@ _POSITIVE = (
     "electron_maxstep",
     "max_force",
     "max_pressure",
+    "max_net_force",
+    "max_force_correction",
+    "max_smearing_energy",
     "minimum_distance_ratio",
     "wavefunction_cutoff",
     "density_cutoff",
 )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def load_protocol(name: str, overrides: Mapping[str, Any] | None = None) -> Protocol:
@@ -162,6 +195,8 @@ def pw_parameters(
     }
     if protocol.spin == "collinear":
         system |= {"nspin": 2, "starting_magnetization": starting_magnetization(symbols)}
+    if protocol.dispersion == "d3":
+        system |= D3
     return {
         "CONTROL": {
             "calculation": "scf",
@@ -219,6 +254,8 @@ def protocol_document(
     }
     if protocol.spin == "collinear":
         document["starting_magnetization"] = starting_magnetization(pseudo_md5s)
+    if protocol.dispersion != "none":
+        document["dispersion"] = {"method": protocol.dispersion, **D3}
     return document
 
 

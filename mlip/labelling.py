@@ -1,6 +1,11 @@
-"""Labels from an ASE calculator: for tests, demonstrations and any potential that has one.
+"""Labels from an ASE calculator, and the account that every labeller gives of what became of its configurations.
 
 Every configuration leaves as a labelled frame or as a loss with its reason; one that fails never stops the others.
+
+An account is a document: `submitted`; `ok`, the number of labels that were good at the first attempt; `rescued`, an
+entry per label that was good at a later one, with the rung of remedies that did it; `lost`, an entry per configuration
+without a label, with the reason; and `sources` and `elements`, the four numbers by source and by element. A label
+counts once for each element that it contains. submitted = ok + rescued + lost, in all, by source and by element.
 """
 
 from __future__ import annotations
@@ -8,12 +13,14 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ase
 from ase.calculators.calculator import Calculator
+from ase.data import chemical_symbols
 
 from .dataset import protocol_hash_of
 from .frames import Configuration, FrameError, LabelledFrame
@@ -42,9 +49,95 @@ class Loss:
     """What was seen, in one line."""
 
 
-def loss_document(configuration: Configuration, reason: str, message: str) -> dict[str, Any]:
-    """The entry of a lost label in an account of losses."""
-    return dataclasses.asdict(lost(configuration, reason, message))
+def loss_document(
+    configuration: Configuration, reason: str, message: str, figures: Mapping[str, float] | None = None
+) -> dict[str, Any]:
+    """The entry of a lost label in an account.
+
+    :param figures: of a label that was computed and set aside, such as energy, largest force and pressure, by name with
+        unit.
+    """
+    entry = dataclasses.asdict(lost(configuration, reason, message))
+    return {**entry, "figures": dict(figures)} if figures else entry
+
+
+def rescue_document(configuration: Configuration, rung: str) -> dict[str, Any]:
+    """The entry of a rescued label in an account; `rung` names the remedy with which it was good."""
+    return {
+        "configuration_id": configuration.configuration_id,
+        "formula": configuration.formula,
+        "source": configuration.origin.source,
+        "rung": rung,
+    }
+
+
+def account(
+    configurations: Sequence[Configuration],
+    ok: Iterable[str],
+    rescued: Iterable[Mapping[str, Any]],
+    lost: Iterable[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """What became of the configurations, as the document that the head of this module describes.
+
+    :param configurations: all that were asked for.
+    :param ok: configuration_id of each label that was good at the first attempt.
+    :param rescued: entries as `rescue_document` makes them.
+    :param lost: entries as `loss_document` makes them.
+
+    Raises LabellingError if they do not add up: an entry of a configuration that was not asked for, one too many or
+    too few.
+    """
+    entries = [[dict(entry) for entry in rescued], [dict(entry) for entry in lost]]
+    ends = [list(ok), *([entry["configuration_id"] for entry in each] for each in entries)]
+    asked = Counter(configuration.configuration_id for configuration in configurations)
+    told = Counter(name for names in ends for name in names)
+    if asked != told:
+        raise LabellingError(
+            f"{asked.total()} configurations, {' + '.join(str(len(names)) for names in ends)} ok, rescued and lost: "
+            f"no account of {', '.join(sorted((asked - told).keys())) or 'none'}, too many of "
+            f"{', '.join(sorted((told - asked).keys())) or 'none'}"
+        )
+    by_id = {configuration.configuration_id: configuration for configuration in configurations}
+    names = [list(asked.elements()), *ends]
+    sources = [Counter(by_id[name].origin.source for name in each) for each in names]
+    elements = [Counter(symbol for name in each for symbol in _symbols(by_id[name])) for each in names]
+    return {
+        "submitted": len(configurations),
+        "ok": len(ends[0]),
+        "rescued": entries[0],
+        "lost": entries[1],
+        "sources": _rows(sources),
+        "elements": _rows(elements),
+    }
+
+
+def merge_accounts(accounts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Several accounts as one, without the rows by source and element if an old one has none."""
+    known = list(accounts)
+    merged: dict[str, Any] = {
+        "submitted": sum(each["submitted"] for each in known),
+        "ok": sum(each["ok"] for each in known),
+        "rescued": [entry for each in known for entry in each.get("rescued", [])],
+        "lost": [entry for each in known for entry in each["lost"]],
+    }
+    for key in ("sources", "elements"):
+        if all(key in each for each in known):
+            columns: list[Counter[str]] = [Counter() for _ in range(4)]
+            for each in known:
+                for name, row in each[key].items():
+                    for column, number in zip(columns, row, strict=True):
+                        column[name] += number
+            merged[key] = _rows(columns)
+    return merged
+
+
+def _rows(columns: Sequence[Counter[str]]) -> dict[str, list[int]]:
+    """name -> [submitted, ok, rescued, lost], by name."""
+    return {name: [column[name] for column in columns] for name in sorted(columns[0])}
+
+
+def _symbols(configuration: Configuration) -> set[str]:
+    return {chemical_symbols[z] for z in configuration.numbers}
 
 
 def protocol_of(calculator: str, parameters: Mapping[str, Any]) -> dict[str, Any]:

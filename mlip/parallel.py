@@ -3,8 +3,8 @@
 A task whose worker dies is done again by another; no more tasks are in flight than a few per worker, so that memory
 stays bounded however many there are.
 
-On one machine the workers are plain processes rather than a Dask cluster: they start in half the time, scale better
-(docs/configurations.md), and listen on no port.
+On one machine the workers are plain processes rather than a Dask cluster: they start sooner, leave the cores to the
+work, and listen on no port.
 """
 
 from __future__ import annotations

@@ -16,15 +16,18 @@ from aiida.common.links import LinkType
 
 from .queries import descendants
 
-DFT_PROCESSES = ("PwBaseWorkChain", "PwCalculation")
+DFT_PROCESSES = ("PwBaseWorkChain", "RescuePwWorkChain", "PwCalculation")
 SETTING_TYPES = (orm.Dict, orm.Bool, orm.Float, orm.Str)
 RESTART_KEYS = frozenset({("CONTROL", "restart_mode"), ("CONTROL", "max_seconds")})
 """Parameters that PwBaseWorkChain sets on every job: how and how long it runs, not what it computes."""
 HANDLED_KEYS = frozenset(
-    {("SYSTEM", "nbnd"), ("ELECTRONS", "mixing_beta"), ("ELECTRONS", "diagonalization"), ("ELECTRONS", "startingwfc"),
-     ("ELECTRONS", "startingpot"), ("ELECTRONS", "electron_maxstep")}
+    {("SYSTEM", "nbnd"), ("SYSTEM", "starting_magnetization"), ("ELECTRONS", "mixing_beta"),
+     ("ELECTRONS", "mixing_mode"), ("ELECTRONS", "mixing_ndim"), ("ELECTRONS", "diagonalization"),
+     ("ELECTRONS", "startingwfc"), ("ELECTRONS", "startingpot"), ("ELECTRONS", "electron_maxstep")}
 )  # fmt: skip
 """Parameters that a process handler may change; the work chain records which handlers it considered, and reports."""
+WIDE_RUNG, WIDE_KEYS = "wide_smearing", frozenset({("SYSTEM", "degauss")})
+"""The one rung of the rescue ladder that leaves the protocol, and is never a label."""
 HANDLERS_EXTRA = "considered_handlers"
 
 
@@ -76,6 +79,8 @@ def _is_recorded_setting(process: orm.ProcessNode, port: str, node: orm.Data) ->
         asked = {link.link_label: link.node for link in _inputs(process.caller)}.get(f"pw__{port}")
         before = asked.get_dict() if asked is not None else {}
         allowed = RESTART_KEYS | (HANDLED_KEYS if _handlers_acted(process) else frozenset())
+        if process.label == WIDE_RUNG and process.caller.process_label == "RescuePwWorkChain":
+            allowed |= WIDE_KEYS
         return _changed_keys(before, node.get_dict()) <= allowed
     return isinstance(node, orm.Bool)
 

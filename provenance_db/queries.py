@@ -13,6 +13,8 @@ from aiida.common.exceptions import NotExistent
 from aiida.common.links import LinkType
 from plumpy.process_states import ProcessState
 
+from .accounts import account_summary
+
 NOT_SUBMITTED = "not_submitted"
 """Reason of a label that was never begun, because the campaign came to a limit first."""
 LARGEST_PK = 2**31
@@ -149,18 +151,12 @@ def iteration_summary(node: orm.WorkChainNode) -> dict[str, Any]:
 
 
 def label_summary(label: orm.ProcessNode | None) -> dict[str, Any] | None:
-    """Labels asked for, ended, good and lost with reasons; None before labelling has begun."""
+    """Labels asked for, good at once, rescued and lost with reasons, or ended; None before labelling has begun."""
     if label is None:
         return None
     asked = label.inputs.configurations.base.attributes.get("n_frames")
     if "losses" in label.outputs:
-        losses = label.outputs.losses
-        return {
-            "submitted": losses["submitted"],
-            "ok": losses["ok"],
-            "lost": losses["lost"],
-            "reasons": dict(Counter(loss["reason"] for loss in losses["lost"])),
-        }
+        return account_summary(label.outputs.losses.get_dict())
     counts = label_counts(label)
     return {"submitted": asked, "ended": counts.ended, "in_flight": counts.in_flight}
 

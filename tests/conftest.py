@@ -33,6 +33,11 @@ def pytest_unconfigure(config):
     shutil.rmtree(config._argonaut_aiida_path, ignore_errors=True)
 
 
+def pytest_collection_modifyitems(items):
+    """Files that take minutes come first, so that none of them runs alone at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture
 def profile():
     """An empty AiiDA profile in memory, for this test alone; no daemon."""

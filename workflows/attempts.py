@@ -19,6 +19,7 @@ class AttemptsWorkChain(WindowWorkChain):
     def begin(self, names: Iterable[str]) -> None:
         """Every piece of work, in the order in which to start it, is at its first attempt."""
         self.ctx.attempts = dict.fromkeys(names, 1)
+        self.ctx.settled = []
         self.ctx.decided = not self.ctx.attempts
         self.ctx.limit = None
 
@@ -72,10 +73,15 @@ class AttemptsWorkChain(WindowWorkChain):
         """Count another attempt for everything that ended and earned one; whether anything did."""
         children, again = self.children(), False
         for name, attempt in self.ctx.attempts.items():
-            node = children.get(self.attempt_label(name))
-            reason = self.worth_another(name, attempt, node) if node is not None and node.is_terminated else None
-            if reason is not None and node is not None:
-                self.report(f"{name} <{node.pk}>: {reason}; trying again")
-                self.ctx.attempts[name] = attempt + 1
-                again = True
+            label = self.attempt_label(name)
+            node = children.get(label)
+            if node is None or not node.is_terminated or label in self.ctx.settled:
+                continue
+            reason = self.worth_another(name, attempt, node)
+            if reason is None:
+                self.ctx.settled = [*self.ctx.settled, label]
+                continue
+            self.report(f"{name} <{node.pk}>: {reason}; trying again")
+            self.ctx.attempts[name] = attempt + 1
+            again = True
         return again

@@ -181,7 +181,9 @@ class CampaignWorkChain(WindowWorkChain):
         self.ctx.besides = None
         told = f"dataset {outputs.dataset.n_frames} frames"
         if "losses" in outputs:
-            told = f"{outputs.losses['ok']} labels, {len(outputs.losses['lost'])} lost, {told}"
+            losses = outputs.losses
+            labels = losses["ok"] + len(losses.get("rescued", []))
+            told = f"{labels} labels, {len(losses['lost'])} lost, {told}"
         errors = outputs.errors.get_dict() if "errors" in outputs else {}
         if "before" in errors:
             rmse = errors["before"]["forces_rmse_meV_per_A"]

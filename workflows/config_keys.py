@@ -10,7 +10,7 @@ from ..mlip.settings import SettingsError, check_keys
 
 STAGES = ("generate", "explore", "select", "label", "train", "evaluate")
 LABELLER_KEYS = {
-    "quantumespresso": ("protocol", "spin", "overrides", "family", "pw_version", "max_iterations"),
+    "quantumespresso": ("protocol", "spin", "overrides", "family", "pw_version", "max_iterations", "clean_scratch"),
     "ase": ("calculator", "parameters"),
     "table": ("table",),
 }
@@ -77,8 +77,10 @@ class LabelConfig:
     """Configurations per shard, at most 100."""
     max_attempts: int = 3
     """How often a label, or with ase a shard, is tried that the machine, not chemistry, has spoiled."""
-    max_iterations: int = 3
-    """Runs of pw.x per label within one attempt, each with another remedy."""
+    max_iterations: int = 9
+    """Runs of pw.x per label, the first one included; each after it is a rung of the rescue ladder."""
+    clean_scratch: bool = False
+    """Whether the folders of good labels are removed from the computer that ran them; what was retrieved stays."""
 
     def __post_init__(self) -> None:
         _positive(self, "max_jobs", "shard_size", "max_attempts", "max_iterations")

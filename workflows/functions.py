@@ -13,7 +13,7 @@ from ase import Atoms
 from ..mlip import dataset as datasets
 from ..mlip.frames import Configuration, write_atoms
 from ..mlip.fresh import fresh_errors
-from ..mlip.labelling import loss_document
+from ..mlip.labelling import account, loss_document, merge_accounts
 from ..mlip.model_files import merge_model_folders
 from ..mlip.pool import PoolError, draw
 from ..mlip.starts import choose_starts
@@ -138,8 +138,8 @@ def to_relabel(dataset: DatasetData, **parts: orm.Data) -> ConfigurationsData:
 
 
 def _all_lost(configurations: ConfigurationsData, reason: str, message: str) -> orm.Dict:
-    lost = [loss_document(configuration, reason, message) for configuration in configurations.configurations()]
-    return orm.Dict({"submitted": len(lost), "ok": 0, "lost": lost})
+    asked = configurations.configurations()
+    return orm.Dict(account(asked, [], [], [loss_document(each, reason, message) for each in asked]))
 
 
 def _configurations(chosen: list[Configuration]) -> ConfigurationsData:
@@ -156,14 +156,7 @@ def merge_datasets(**parts: DatasetData) -> DatasetData:
 @calcfunction
 def merge_losses(**parts: orm.Dict) -> orm.Dict:
     """The losses of the parts as one account."""
-    documents = [parts[name].get_dict() for name in sorted(parts)]
-    return orm.Dict(
-        {
-            "submitted": sum(document["submitted"] for document in documents),
-            "ok": sum(document["ok"] for document in documents),
-            "lost": [loss for document in documents for loss in document["lost"]],
-        }
-    )
+    return orm.Dict(merge_accounts(parts[name].get_dict() for name in sorted(parts)))
 
 
 @calcfunction

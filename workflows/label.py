@@ -97,7 +97,10 @@ class LabelWorkChain(AttemptsWorkChain):
         if labels:
             self.out("labels", next(iter(labels.values())) if len(labels) == 1 else merge_datasets(**labels))
         never = sum(loss["reason"] == NOT_SUBMITTED for loss in account["lost"])
-        self.report(f"{account['submitted']} submitted = {account['ok']} ok + {len(account['lost'])} lost")
+        self.report(
+            f"{account['submitted']} submitted = {account['ok']} ok + {len(account.get('rescued', []))} rescued + "
+            f"{len(account['lost'])} lost"
+        )
         if never:
             return self.exit_codes.ERROR_LIMIT.format(reason=self.told_limit(ended), number=never)
         return None

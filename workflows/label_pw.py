@@ -1,4 +1,8 @@
-"""Label one shard with pw.x: a PwBaseWorkChain per configuration, at most W in flight, and every loss explained.
+"""Label one shard with pw.x: a calculation per configuration, at most W in flight, and every loss explained.
+
+A label is first asked of a plain PwCalculation: a work chain around each would cost as much again as the calculation
+does in AiiDA (docs/dft.md), and most labels need none. One that fails for reasons of its own, and one whose highest
+band is occupied, is handed to a `RescuePwWorkChain` as its next attempt.
 
 Exit status 0 alone proves nothing: a label counts only with its complete outputs. What the machine did (a killed
 daemon, a lost node, a missing file) is resubmitted and never counted as chemistry; its calculations are barred from
@@ -12,16 +16,16 @@ from typing import Any
 import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode, while_
-from aiida.plugins import CalculationFactory, WorkflowFactory
+from aiida.plugins import CalculationFactory
 
 from .attempts import AttemptsWorkChain
 from .budget import limit_of
 from .data import ConfigurationsData, DatasetData
 from .functions import collect_pw, prepare_pw
-from .pw_failures import bar_from_cache, infrastructure_failure, last_calculation
+from .pw_failures import bar_from_cache, chemistry_failure, infrastructure_failure, last_calculation
+from .pw_rescue import RescuePwWorkChain
 from .pw_results import UNSUBMITTED
 
-PwBaseWorkChain = WorkflowFactory("quantumespresso.pw.base")
 PwCalculation = CalculationFactory("quantumespresso.pw")
 
 
@@ -46,7 +50,7 @@ class LabelPwWorkChain(AttemptsWorkChain):
         prepared = prepare_pw(self.inputs.configurations, self.inputs.settings)
         self.ctx.prepared = prepared
         structures = prepared.get("structures", {})
-        cost = {name: relative_cost(node, prepared["kpoints"][name]) for name, node in structures.items()}
+        cost = {name: relative_cost(node, self.kpoints(name)) for name, node in structures.items()}
         self.begin(sorted(cost, key=lambda name: -cost[name]))
         self.ctx.told = []
 
@@ -58,29 +62,59 @@ class LabelPwWorkChain(AttemptsWorkChain):
         """The campaign's limit, if it has come to one."""
         return limit_of(self.node)
 
+    def kpoints(self, name: str) -> orm.KpointsData:
+        """The mesh of a label."""
+        mesh: orm.KpointsData = self.ctx.prepared["kpoints"][self.ctx.prepared["asked"][name]["kpoints"]]
+        return mesh
+
     def worth_another(self, name: str, attempt: int, node: orm.ProcessNode) -> str | None:
-        """What the machine, not chemistry, did to the label; its calculations are barred from the cache."""
-        reason = infrastructure_failure(node)
-        if reason is None or attempt >= self.inputs.settings["max_attempts"]:
+        """What the machine did to the label, whose calculations are then barred from the cache; or what to rescue."""
+        spoiled = infrastructure_failure(node)
+        if spoiled is None:
+            failure = chemistry_failure(node)
+            return None if failure is None else f"{failure}; rescue"
+        attempts = [self.children()[label] for label in self.labels_of(name)]
+        if sum(infrastructure_failure(each) is not None for each in attempts) >= self.inputs.settings["max_attempts"]:
             return None
-        return f"{reason}; {bar_from_cache(node)} calculations barred from the cache"
+        return f"{spoiled}; {bar_from_cache(node)} calculations barred from the cache"
+
+    def labels_of(self, name: str) -> list[str]:
+        """Call link labels of all attempts at a label so far."""
+        return [label for label in self.children() if label == name or label.startswith(f"{name}_attempt_")]
+
+    def failed(self, name: str) -> orm.CalcJobNode | None:
+        """The calculation of a label that failed for reasons of its own, so that the next attempt is a rescue."""
+        children = self.children()
+        for label in self.labels_of(name) if self.ctx.attempts[name] > 1 else []:
+            node = children[label]
+            if isinstance(node, orm.CalcJobNode) and node.is_terminated and chemistry_failure(node) is not None:
+                return node
+        return None
 
     def submit_label(self, name: str) -> orm.ProcessNode:
-        """Start PwBaseWorkChain for one configuration."""
-        prepared, settings = self.ctx.prepared, self.inputs.settings
-        structure = prepared["structures"][name]
+        """Start the current attempt at one configuration: a calculation, or the rescue of one."""
+        prepared, asked = self.ctx.prepared, self.ctx.prepared["asked"][name]
+        structure, mesh = prepared["structures"][name], self.kpoints(name)
         pw = {
             "code": self.inputs.code,
             "structure": structure,
             "pseudos": {kind.name: self.inputs.pseudos[kind.symbol] for kind in structure.kinds},
-            "parameters": prepared["parameters"][name],
-            "metadata": {"options": settings["options"]},
+            "parameters": prepared["parameters"][asked["parameters"]],
+            "monitors": prepared["monitors"],
+            "metadata": {"options": self.inputs.settings["options"]},
         }
-        mesh = prepared["kpoints"][name]
         if mesh.get_kpoints_mesh()[0] == [1, 1, 1]:
             pw["settings"] = prepared["gamma_settings"]
-        inputs = {"pw": pw, "kpoints": mesh, "max_iterations": prepared["max_iterations"]}
-        return self.submit_once(self.attempt_label(name), PwBaseWorkChain, inputs)
+        failed = self.failed(name)
+        if failed is None:
+            return self.submit_once(self.attempt_label(name), PwCalculation, {**pw, "kpoints": mesh})
+        inputs = {
+            "pw": pw,
+            "kpoints": mesh,
+            "failed": failed.outputs.remote_folder,
+            "max_iterations": prepared["max_iterations"],
+        }
+        return self.submit_once(self.attempt_label(name), RescuePwWorkChain, inputs)
 
     def tell(self, ended: dict[str, orm.ProcessNode]) -> None:
         """Report labels that have ended since the last time."""
@@ -109,11 +143,28 @@ class LabelPwWorkChain(AttemptsWorkChain):
         losses = collected["losses"]
         reasons = ", ".join(f"{loss['reason']}: {loss['formula']}" for loss in losses["lost"])
         self.report(
-            f"{losses['ok']} of {losses['submitted']} labels are good" + (f"; lost: {reasons}" if reasons else "")
+            f"{losses['submitted']} submitted = {losses['ok']} ok + {len(losses['rescued'])} rescued + "
+            f"{len(losses['lost'])} lost" + (f" ({reasons})" if reasons else "")
         )
+        if self.inputs.settings.get("clean_scratch", False):
+            self.clean()
         if unstarted:
             return self.exit_codes.ERROR_LIMIT.format(reason=self.ctx.limit, number=len(unstarted))
         return None
+
+    def clean(self) -> None:
+        """Remove the folders of labels that ended well from the computer that ran them."""
+        cleaned = 0
+        for node in self.last_attempts().values():
+            calculations = [each for each in (node, *node.called) if isinstance(each, orm.CalcJobNode)]
+            for calculation in calculations if node.is_finished_ok else []:
+                try:
+                    calculation.outputs.remote_folder._clean()  # AiiDA has no public name for it
+                except OSError as error:
+                    self.report(f"the folder of <{calculation.pk}> stays on its computer: {error}")
+                else:
+                    cleaned += 1
+        self.report(f"folders of {cleaned} calculations removed from the computer")
 
 
 def relative_cost(structure: orm.StructureData, mesh: orm.KpointsData) -> float:

@@ -10,10 +10,12 @@ from aiida.common.exceptions import NotExistent
 
 from ..dft_inputs.protocol import document_hash, protocol_document
 from ..dft_inputs.pseudos.recipes import family_label
+from ..dft_inputs.pseudos.upf import is_cut_off
 from ..mlip.dataset import Dataset
 from ..mlip.labelling import protocol_of
 from .config import protocol_request
 from .config_keys import CampaignConfig, LabelConfig
+from .pw_results import pseudo_atom_energies
 from .setup import COMPUTE_CODE, PW_CODE, PW_VERSION, SetupError
 
 
@@ -46,7 +48,8 @@ def label_settings(
     :param table: where the labeller `table` looks labels up; its protocol is that of the campaign.
     """
     shared = {
-        key: getattr(config, key) for key in ("labeller", "max_jobs", "shard_size", "max_attempts", "max_iterations")
+        key: getattr(config, key)
+        for key in ("labeller", "max_jobs", "shard_size", "max_attempts", "max_iterations", "clean_scratch")
     }
     if config.labeller == "ase":
         protocol = protocol_of(config.calculator, config.parameters)
@@ -72,6 +75,7 @@ def label_settings(
             "run `argonaut setup` for a local code, or state `label: pw_version:`"
         )
     protocol = protocol_document(request, {symbol: node.md5 for symbol, node in pseudos.items()}, pw_version, cutoffs)
+    embedded = family.label == family_label()
     return {
         **shared,
         "request": dataclasses.asdict(request),
@@ -82,7 +86,8 @@ def label_settings(
         "protocol": protocol,
         "protocol_hash": document_hash(protocol),
         # only of the embedded family it is known that the header's energy is that of pw.x for the atom
-        "reference": "pseudo_atoms" if family.label == family_label() else "least_squares",
+        "reference": "pseudo_atoms" if embedded else "least_squares",
+        "atom_energies": pseudo_atom_energies(pseudos) if embedded else None,
     }, pseudos
 
 
@@ -104,11 +109,17 @@ def load_family(label: str) -> orm.Group:
 
 
 def family_pseudos(family: Any, elements: list[str]) -> dict[str, orm.Data]:
-    """Pseudopotentials by element; SetupError names the elements that a family lacks."""
+    """Pseudopotentials by element; SetupError names those that a family lacks, and those that are cut off."""
     missing = [symbol for symbol in elements if symbol not in family.elements]
     if missing:
         raise SetupError(f"family {family.label!r} has no pseudopotential for {', '.join(missing)}")
-    return {symbol: family.get_pseudo(element=symbol) for symbol in elements}
+    found = {symbol: family.get_pseudo(element=symbol) for symbol in elements}
+    for symbol, node in found.items():
+        if is_cut_off(node.get_content()):
+            raise SetupError(
+                f"family {family.label!r}: the file of {symbol}, {node.filename}, ends in the middle; install it again"
+            )
+    return found
 
 
 def family_cutoffs(family: Any, elements: list[str], request: Any) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aiida import orm
+from aiida_quantumespresso.utils.bands import get_highest_occupied_band
 
 from .endings import told_end
 
@@ -15,9 +16,15 @@ REQUIRED_OUTPUTS = ("output_parameters", "output_trajectory", "retrieved", "remo
 """A finished calculation without all of these was damaged by a restart (AiiDA then still says 0)."""
 ALWAYS_REQUIRED = ("retrieved", "remote_folder")
 """What a finished calculation of any kind has."""
-LIMIT_STATUSES = frozenset({110, 120})
-"""Out of memory, out of walltime: the same job would end the same way again."""
-INFRASTRUCTURE_STATUSES = (frozenset(range(100, 200)) | {301, 302, 303, 304, 305, 312}) - LIMIT_STATUSES
+STOPPED_BY_MONITOR = 150
+"""By ours, because its self-consistency came nowhere (scf_monitor.py)."""
+SCF_STATUSES = frozenset({410, STOPPED_BY_MONITOR, 531})
+"""Not self-consistent, or with a density that is no longer one."""
+OUT_OF_MEMORY, OUT_OF_TIME = frozenset({110}), frozenset({120})
+DIAGONALIZATION_STATUSES = frozenset(range(461, 469)) - {461}
+RESCUABLE_STATUSES = SCF_STATUSES | OUT_OF_MEMORY | OUT_OF_TIME | DIAGONALIZATION_STATUSES | {400}
+"""What another way of asking may mend (pw_rescue.py); 400 is a clean stop at the end of the wall time."""
+INFRASTRUCTURE_STATUSES = (frozenset(range(100, 200)) | {301, 302, 303, 304, 305, 312}) - RESCUABLE_STATUSES
 """Scheduler and node failures, and files that are missing or end in the middle, as a killed pw.x leaves them."""
 MISSING_OUTPUT_STATUS = 11
 """AiiDA's exit status of a process that ended without a required output."""
@@ -29,7 +36,9 @@ VALID_CACHE = "_aiida_valid_cache"
 
 
 def last_calculation(label: orm.ProcessNode) -> orm.CalcJobNode | None:
-    """The last pw.x calculation of a label's work chain, or None if there was none."""
+    """The last pw.x calculation of a label: the label itself, or of its work chain's; None if there was none."""
+    if isinstance(label, orm.CalcJobNode):
+        return label
     calculations = [node for node in label.called if isinstance(node, orm.CalcJobNode)]
     return max(calculations, key=lambda node: int(node.pk or 0), default=None)
 
@@ -51,6 +60,35 @@ def infrastructure_failure(label: orm.ProcessNode) -> str | None:
     return None
 
 
+def chemistry_failure(calculation: orm.ProcessNode) -> str | None:
+    """Why a first calculation is worth a rescue, in words; None if it is good, or nothing is known against its end."""
+    if not isinstance(calculation, orm.CalcJobNode):
+        return None
+    if calculation.exit_status in RESCUABLE_STATUSES:
+        return f"{calculation.exit_status}: {calculation.exit_message}"
+    return "its highest band is occupied" if calculation.is_finished_ok and bands_run_out(calculation) else None
+
+
+def stdout_of(calculation: orm.CalcJobNode) -> str:
+    """What pw.x printed, '' where nothing came back."""
+    name = calculation.base.attributes.get("output_filename", "aiida.out")
+    try:
+        return str(calculation.outputs.retrieved.base.repository.get_object_content(name))
+    except (OSError, AttributeError, UnicodeDecodeError):
+        return ""
+
+
+def bands_run_out(calculation: orm.CalcJobNode) -> bool:
+    """Whether the highest band is occupied: the smearing wanted more bands than there were."""
+    if "output_band" not in calculation.outputs:
+        return False
+    try:
+        get_highest_occupied_band(calculation.outputs.output_band)
+    except ValueError:
+        return True
+    return False
+
+
 def damage(calculation: orm.CalcJobNode) -> str | None:
     """What is wrong with a calculation that AiiDA calls finished, in words; None if nothing is."""
     if calculation.exit_status == MISSING_OUTPUT_STATUS:
@@ -70,7 +108,7 @@ def spoiled(job: orm.ProcessNode) -> str | None:
 
 def bar_from_cache(label: orm.ProcessNode) -> int:
     """Bar the calculations of a label, and all clones of them, from serving as cache; returns how many."""
-    return bar_calculations([node for node in label.called if isinstance(node, orm.CalcJobNode)])
+    return bar_calculations([node for node in (label, *label.called) if isinstance(node, orm.CalcJobNode)])
 
 
 def bar_calculations(calculations: Sequence[orm.CalcJobNode]) -> int:

@@ -5,6 +5,7 @@ Every configuration leaves as a labelled frame or as a loss with a reason. Reaso
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,20 +15,27 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from ..dft_inputs.kpoints import kpoint_mesh
+from ..dft_inputs.label_sanity import first_problem, label_figures, scf_force_correction
 from ..dft_inputs.protocol import Protocol, pw_parameters
 from ..dft_inputs.pseudos.upf import header
 from ..dft_inputs.pw_output import PwOutputError, tensile_stress, version_number
+from ..dft_inputs.rescue import off_nominal
 from ..mlip.frames import Configuration, FrameError, LabelledFrame
-from ..mlip.labelling import loss_document
+from ..mlip.labelling import account, loss_document, rescue_document
 from ..mlip.sanity import distance_ratio
-from ..mlip.units import GPA, RYDBERG
+from ..mlip.units import RYDBERG
 from ..provenance_db.queries import NOT_SUBMITTED
 from .endings import told_end
-from .pw_failures import INFRASTRUCTURE_STATUSES
+from .pw_failures import INFRASTRUCTURE_STATUSES, bands_run_out, stdout_of
+from .pw_rescue import RESCUE, rung_of
+from .scf_monitor import MONITOR
+
+OF_WALL_TIME = 0.95
+"""Share of the queue's wall time after which pw.x ends by itself, in a state from which it can go on."""
 
 REASONS = {
     110: "out_of_memory", 120: "out_of_walltime", 400: "out_of_walltime",
-    410: "scf_not_converged", 461: "bands_not_converged", 462: "cholesky",
+    150: "scf_not_converged", 410: "scf_not_converged", 461: "bands_not_converged", 462: "cholesky",
     312: "output_incomplete", 305: "output_incomplete", 302: "output_missing", 303: "output_missing",
 }  # fmt: skip
 """Reason by exit status of PwCalculation; the machine's other failures are 'infrastructure', the rest 'pw_exit_s'."""
@@ -42,9 +50,9 @@ REFUSALS = ("not_periodic", "atoms_too_close", "no_pseudopotential")
 class LabelLost(ValueError):
     """A label that is not to be had: a reason code and what happened in words."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, figures: Mapping[str, float] | None = None) -> None:
         super().__init__(message)
-        self.reason = reason
+        self.reason, self.figures = reason, figures
 
 
 def label_name(index: int) -> str:
@@ -55,28 +63,41 @@ def label_name(index: int) -> str:
 def pw_inputs(configurations: Sequence[Configuration], settings: Mapping[str, Any]) -> dict[str, Any]:
     """AiiDA nodes with all that pw.x is asked.
 
-    :returns: `structures`, `kpoints` and `parameters` by label name, `max_iterations`, and `gamma_settings` for cells
-        with the one k point Gamma.
+    :returns: `structures` by label name; `kpoints` and `parameters`, each kind of them once, by keys that `asked` has
+        for each label; `gamma_settings` for cells with the one k point Gamma; `monitors` and `max_iterations`.
     """
     protocol = Protocol(**settings["request"])
-    structures, kpoints, parameters = {}, {}, {}
+    seconds = settings.get("options", {}).get("max_wallclock_seconds")
+    structures: dict[str, orm.StructureData] = {}
+    kpoints: dict[str, orm.KpointsData] = {}
+    parameters: dict[str, orm.Dict] = {}
+    asked: dict[str, dict[str, str]] = {}
+    known: dict[str, str] = {}
     for index, configuration in enumerate(configurations):
         if _refusal(configuration, settings):
             continue
         name = label_name(index)
         structures[name] = orm.StructureData(ase=_plain_atoms(configuration))
-        mesh = orm.KpointsData()
-        mesh.set_kpoints_mesh(list(kpoint_mesh(configuration.cell, protocol.kpoints_spacing)))
-        kpoints[name] = mesh
+        mesh = kpoint_mesh(configuration.cell, protocol.kpoints_spacing)
+        mesh_key = "mesh_" + "_".join(map(str, mesh))
+        if mesh_key not in kpoints:
+            kpoints[mesh_key] = orm.KpointsData()
+            kpoints[mesh_key].set_kpoints_mesh(list(mesh))
         symbols = [chemical_symbols[z] for z in configuration.numbers]
         # files are kept for the XML, from which aiida-quantumespresso takes bands, occupations and the version
         namelists = pw_parameters(protocol, settings["elements"], symbols, tuple(settings["cutoffs"]), keep_files=True)
-        parameters[name] = orm.Dict(namelists)
+        if seconds:
+            namelists["CONTROL"]["max_seconds"] = OF_WALL_TIME * seconds
+        key = known.setdefault(json.dumps(namelists, sort_keys=True), f"parameters_{len(known):03d}")
+        parameters.setdefault(key, orm.Dict(namelists))
+        asked[name] = {"kpoints": mesh_key, "parameters": key}
     return {
         "structures": structures,
         "kpoints": kpoints,
         "parameters": parameters,
+        "asked": orm.Dict(asked),
         "max_iterations": orm.Int(settings["max_iterations"]),
+        "monitors": {"scf": orm.Dict(MONITOR)},
         "gamma_settings": orm.Dict({"gamma_only": True}),
     }
 
@@ -89,15 +110,23 @@ def collect(
     :param results: outputs of the last pw.x calculation of each label: `output_parameters_<label>`,
         `output_trajectory_<label>`, `retrieved_<label>`; what is missing is a loss; `structure_<label>` of those that
         were never submitted.
-    :returns: frames, and {submitted, ok, lost: [{configuration_id, formula, source, reason, message}]}.
+    :returns: frames, and the account (see mlip.labelling).
     """
-    frames, lost = [], []
+    frames: list[LabelledFrame] = []
+    ok: list[str] = []
+    rescued, lost = [], []
     for index, configuration in enumerate(configurations):
         try:
             frames.append(_label(configuration, settings, results, label_name(index)))
         except LabelLost as loss:
-            lost.append(loss_document(configuration, loss.reason, str(loss)))
-    return frames, {"submitted": len(configurations), "ok": len(frames), "lost": lost}
+            lost.append(loss_document(configuration, loss.reason, str(loss), loss.figures))
+            continue
+        judge = _judge(results[f"retrieved_{label_name(index)}"].creator)
+        if judge is None:
+            ok.append(configuration.configuration_id)
+        else:
+            rescued.append(rescue_document(configuration, rung_of(judge)))
+    return frames, account(configurations, ok, rescued, lost)
 
 
 def pseudo_atom_energies(pseudos: Mapping[str, Any]) -> dict[str, float]:
@@ -140,28 +169,68 @@ def _label(
     version, wanted = version_number(str(parameters.get("creator_version"))), settings["pw_version"]
     if version != wanted:
         raise LabelLost("other_version", f"pw.x {version or 'of no known version'} made it, the protocol says {wanted}")
-    frame = _frame(configuration, settings, parameters, results[f"output_trajectory_{name}"])
-    _check_caps(frame, settings["request"])
-    return frame
+    trajectory = results[f"output_trajectory_{name}"]
+    _check_sanity(configuration, settings, parameters, trajectory, stdout_of(results[f"retrieved_{name}"].creator))
+    return _frame(configuration, settings, parameters, trajectory)
+
+
+def _judge(calculation: orm.CalcJobNode) -> orm.WorkChainNode | None:
+    """The rescue that a calculation belongs to; None for a first calculation."""
+    caller = calculation.caller
+    return caller if isinstance(caller, orm.WorkChainNode) and caller.process_type == RESCUE else None
 
 
 def _check_ended_well(calculation: orm.CalcJobNode) -> None:
-    """Raise LabelLost unless the calculation and the work chain that judged it both ended well."""
+    """Raise LabelLost unless the calculation ended well, at the nominal protocol, and its rescue accepted it."""
     if calculation.exit_status != 0:
         status = calculation.exit_status
         machine = status is None or status in INFRASTRUCTURE_STATUSES
         reason = REASONS.get(status or 0, "infrastructure" if machine else f"pw_exit_{status}")
         raise LabelLost(reason, told_end(calculation))
-    judge = calculation.caller
+    judge = _judge(calculation)
     if judge is not None and judge.exit_status != 0:
         raise LabelLost("not_accepted", f"{judge.process_label} ended {judge.exit_status}: {judge.exit_message}")
+    if bands_run_out(calculation):
+        raise LabelLost("bands_run_out", "its highest band is occupied")
+    if judge is not None:
+        nominal = judge.inputs.pw.parameters.get_dict()
+        different = off_nominal(nominal, calculation.inputs.parameters.get_dict())
+        if different:
+            raise LabelLost("not_nominal", "; ".join(different))
+
+
+def _check_sanity(
+    configuration: Configuration, settings: Mapping[str, Any], parameters: Mapping[str, Any], trajectory: Any,
+    stdout: str,
+) -> None:  # fmt: skip
+    """Raise LabelLost, with its figures, for a label that is finished but not to be believed."""
+    arrays = set(trajectory.get_arraynames())
+    symbols = [chemical_symbols[z] for z in configuration.numbers]
+    energy, smearing = parameters.get("energy"), parameters.get("energy_smearing")
+    accuracy = float(trajectory.get_array("scf_accuracy").ravel()[-1]) if "scf_accuracy" in arrays else None
+    forces = trajectory.get_array("forces")[-1] if "forces" in arrays else None
+    try:
+        stress = tensile_stress(trajectory.get_array("stress")[-1]) if "stress" in arrays else None
+    except PwOutputError as error:
+        raise LabelLost("label_incomplete", str(error)) from error
+    figures = {
+        "smearing_energy": smearing,
+        "force_correction": scf_force_correction(stdout),
+        "reference_energies": settings.get("atom_energies"),
+    }
+    problem = first_problem(
+        Protocol(**settings["request"]), symbols, energy, forces, stress,
+        scf_accuracy=accuracy, **figures,
+    )  # fmt: skip
+    if problem is not None:
+        raise LabelLost(*problem, label_figures(energy, forces, stress, symbols, **figures))
 
 
 def _frame(
     configuration: Configuration, settings: Mapping[str, Any], parameters: Mapping[str, Any], trajectory: Any
 ) -> LabelledFrame:
+    stress = tensile_stress(trajectory.get_array("stress")[-1]) if settings["request"]["stress"] else None
     try:
-        stress = tensile_stress(trajectory.get_array("stress")[-1]) if settings["request"]["stress"] else None
         return LabelledFrame(
             configuration,
             float(parameters["energy"]),
@@ -169,15 +238,5 @@ def _frame(
             stress,
             settings["protocol_hash"],
         )
-    except (FrameError, PwOutputError, KeyError, TypeError) as error:
+    except FrameError as error:
         raise LabelLost("label_incomplete", f"{type(error).__name__}: {error}") from error
-
-
-def _check_caps(frame: LabelledFrame, request: Mapping[str, Any]) -> None:
-    force = float(np.linalg.norm(frame.forces, axis=1).max())
-    if force > request["max_force"]:
-        raise LabelLost("force_cap", f"a force of {force:.1f} eV/Å, the cap is {request['max_force']}")
-    if frame.stress is not None:
-        pressure = abs(float(np.trace(frame.stress))) / 3 / GPA
-        if pressure > request["max_pressure"]:
-            raise LabelLost("pressure_cap", f"a pressure of {pressure:.0f} GPa, the cap is {request['max_pressure']}")

@@ -93,3 +93,8 @@ def check_upf(text: str, recipe: Recipe) -> Header:
 def md5(path: Path) -> str:
     """md5 of a file, the identity that aiida-pseudo gives to a pseudopotential."""
     return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def is_cut_off(text: str) -> bool:
+    """Whether a UPF file of version 2 lacks its end, as after a copy that was interrupted."""
+    return "<UPF" in text and "</UPF>" not in text[-200:]

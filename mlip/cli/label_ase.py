@@ -36,4 +36,4 @@ def label_ase(structures: Path, output: Path, calculator: str, parameters: Path 
     configurations = read_configurations(structures)
     results = label_with_ase(configurations, calculator, keywords)
     protocol = protocol_of(calculator, keywords)
-    write_labels(output, results, len(configurations), protocol, protocol_hash_of(protocol))
+    write_labels(output, configurations, results, protocol, protocol_hash_of(protocol))

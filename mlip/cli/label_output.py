@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from ..frames import LabelledFrame
+    from ..frames import Configuration, LabelledFrame
     from ..labelling import Loss
 
 FORMAT = "argonaut-losses-1"
@@ -19,19 +19,22 @@ FORMAT = "argonaut-losses-1"
 
 def write_labels(
     output: Path,
+    configurations: Sequence[Configuration],
     results: Iterable[LabelledFrame | Loss],
-    submitted: int,
     protocol: Mapping[str, Any],
     protocol_hash: str,
 ) -> None:
-    """Take `results` one by one, with progress, then write them into `output`; raises SystemExit(1) after a loss."""
+    """Take `results` one by one, with progress, then write them into `output`; raises SystemExit(1) after a loss.
+
+    :param results: a label or a loss for each of `configurations`, in any order.
+    """
     from ..frames import write_frames
-    from ..labelling import Loss
+    from ..labelling import Loss, account
     from .progress import Progress
 
     frames: list[LabelledFrame] = []
     losses: list[Loss] = []
-    with Progress("labelling", submitted) as progress:
+    with Progress("labelling", len(configurations)) as progress:
         for result in results:
             if isinstance(result, Loss):
                 losses.append(result)
@@ -41,17 +44,16 @@ def write_labels(
     output.mkdir(parents=True, exist_ok=True)
     if frames:
         write_frames(output / "labels.extxyz", frames)
+    ok = [frame.configuration.configuration_id for frame in frames]
     document = {
         "format": FORMAT,
-        "submitted": submitted,
-        "ok": len(frames),
         "protocol": protocol,
         "protocol_hash": protocol_hash,
-        "lost": [dataclasses.asdict(loss) for loss in losses],
+        **account(configurations, ok, [], map(dataclasses.asdict, losses)),
     }
     (output / "losses.json").write_text(json.dumps(document, indent=2) + "\n")
     for loss in losses:
         click.echo(f"lost {loss.configuration_id} {loss.formula}: {loss.reason}: {loss.message}", err=True)
-    click.echo(f"{len(frames)} of {submitted} labelled: {output}")
+    click.echo(f"{len(frames)} of {len(configurations)} labelled: {output}")
     if losses:
         raise SystemExit(1)

@@ -32,4 +32,4 @@ def label_table(structures: Path, table: Path, output: Path) -> None:
     entries = load_table(table)
     configurations = read_configurations(structures)
     results = label_from_table(configurations, entries)
-    write_labels(output, results, len(configurations), entries.protocol, entries.protocol_hash)
+    write_labels(output, configurations, results, entries.protocol, entries.protocol_hash)

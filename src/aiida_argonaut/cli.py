@@ -27,6 +27,9 @@ STAGES: dict[str, dict[str, tuple[str, str]]] = {
         "audit": ("workflows.cli.audit:audit", "Check that everything in a campaign has a provenance."),
         "demo": ("workflows.cli.demo:demo", "A real campaign from beginning to end, with a short report."),
     },
+    "Labels without a campaign": {
+        "label": ("workflows.cli.label:label", "DFT labels through AiiDA for any structures, losses accounted for."),
+    },
     "Computing (no AiiDA needed)": {
         "generate": ("mlip.cli.generate:generate", "Randomised configurations from a recipe."),
         "coverage": ("mlip.cli.coverage:coverage", "What files of configurations hold, and what they lack."),

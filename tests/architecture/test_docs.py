@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 import yaml
-from aiida.engine import CalcJob, WorkChain
+from aiida.engine import CalcJob
 from aiida.plugins.entry_point import get_entry_points
 
 from aiida_argonaut.cli import STAGES
+from aiida_argonaut.dft_inputs import label_sanity
 from aiida_argonaut.dft_inputs.elements import STRINGENCIES
 from aiida_argonaut.dft_inputs.protocol import Protocol, load_protocol
 from aiida_argonaut.mlip import labelling, table
@@ -29,6 +30,7 @@ from aiida_argonaut.workflows import config_keys as config
 from aiida_argonaut.workflows import pw_results
 from aiida_argonaut.workflows.config import load_config, stage_settings
 
+OURS = "aiida_argonaut"
 DOCS = Path(__file__).parents[2] / "docs"
 SECTIONS = {
     "Top level": [config.CampaignConfig],
@@ -62,14 +64,15 @@ def tables(name: str) -> dict[str, list[list[str]]]:
 
 
 def declared_exit_codes() -> dict[str, set[tuple[int, str]]]:
-    """Process class -> its exit codes beyond those of AiiDA."""
+    """Process class -> its exit codes beyond those of AiiDA and its plugins."""
     declared = {}
-    for group, base in (("aiida.workflows", WorkChain), ("aiida.calculations", CalcJob)):
+    for group in ("aiida.workflows", "aiida.calculations"):
         for point in get_entry_points(group):
             process = point.load() if point.name.startswith("argonaut.") else None
             if inspect.isclass(process):
-                declared[process.__name__] = codes(process) - codes(base)
-    return declared
+                inherited = codes(next(each for each in process.__mro__ if each.__module__.split(".")[0] != OURS))
+                declared[process.__name__] = codes(process) - inherited
+    return {name: its for name, its in declared.items() if its}
 
 
 def codes(process: Any) -> set[tuple[int, str]]:
@@ -105,7 +108,7 @@ def test_the_reasons_of_losses_are_documented() -> None:
         and isinstance(node.args[0], ast.Constant)
     }  # fmt: skip
     reasons = raised | set(pw_results.REASONS.values()) | set(pw_results.REFUSALS) | set(labelling.LOSSES)
-    reasons |= {NOT_SUBMITTED, *table.LOSSES}
+    reasons |= {NOT_SUBMITTED, *table.LOSSES, *label_sanity.REASONS}
     assert documented == reasons | {"pw_exit_<status>"}
 
 

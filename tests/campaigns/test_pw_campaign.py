@@ -22,6 +22,7 @@ CAMPAIGN = {
         "protocol": "fast",
         "overrides": {"wavefunction_cutoff": 25, "density_cutoff": 125, "kpoints_spacing": 2.0},
         "max_jobs": 2,
+        "clean_scratch": True,
     },
     "train": {"members": 2, "steps": 10, "records": 2},
     "explore": {"dataset_starts": 1, "steps": 10, "min_steps": 5, "sample_interval": 5},
@@ -55,10 +56,10 @@ def node(record, campaign):
 
 
 def labels_of(node):
-    """All PwBaseWorkChains below a process."""
+    """All pw.x calculations below a process."""
     from aiida_argonaut.provenance_db.queries import descendants
 
-    return [child for child in descendants(node) if child.process_label == "PwBaseWorkChain"]
+    return [child for child in descendants(node) if child.process_label == "PwCalculation"]
 
 
 def test_every_label_is_accounted_for(deployment, campaign):
@@ -117,9 +118,18 @@ def test_at_most_two_labels_are_in_flight(node):
     assert all(sum(a.ctime <= b.ctime < a.mtime for a in labels) <= 2 for b in labels)
 
 
-def test_one_work_chain_per_label(node):
-    structures = [label.inputs.pw.structure.uuid for label in labels_of(node)]
+def test_one_calculation_per_label(node):
+    structures = [label.inputs.structure.uuid for label in labels_of(node)]
     assert len(structures) == len(set(structures)) == 5
+
+
+def test_good_labels_leave_no_scratch(node):
+    from pathlib import Path
+
+    folders = [label.outputs.remote_folder for label in labels_of(node) if label.is_finished_ok]
+    assert len(folders) >= 4
+    assert all(folder.is_cleaned for folder in folders)
+    assert not any(path for folder in folders for path in Path(folder.get_remote_path()).glob("*"))
 
 
 def test_what_every_label_lost_the_campaign_says(deployment, record):

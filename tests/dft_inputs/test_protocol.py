@@ -7,6 +7,7 @@ import pytest
 
 from aiida_argonaut.dft_inputs.elements import STRINGENCIES, ElementError, campaign_cutoffs, load_elements
 from aiida_argonaut.dft_inputs.protocol import (
+    Protocol,
     ProtocolError,
     document_hash,
     load_protocol,
@@ -46,6 +47,11 @@ def test_stringency_means_something():
         ({"wavefunction_cutoff": "much"}, "wavefunction_cutoff must be"),
         ({"mixing_beta": 1.5}, "at most 1"),
         ({"stress": "yes"}, "true or false"),
+        ({"dispersion": "d4"}, "dispersion 'd4'; valid: d3, none"),
+        ({"max_net_force": 0}, "max_net_force must be a number above 0"),
+        ({"max_smearing_energy": None}, "max_smearing_energy must be a number above 0"),
+        ({"max_energy_per_atom": -1.0}, "max_energy_per_atom above 0, got -12.0 and -1.0"),
+        ({"min_energy_per_atom": "low"}, "min_energy_per_atom must be below"),
     ],
 )
 def test_bad_overrides_are_explained(overrides, words):
@@ -67,6 +73,12 @@ def test_hash_is_stable_and_shaped():
     )
 
 
+def test_hashes_of_labels_made_before_dispersion_was_a_choice_still_hold():
+    assert protocol_hash(load_protocol("fast"), MD5S, "6.7") == "p87f67638691cc09663ae009c4d0a053"
+    collinear = load_protocol("stringent", {"spin": "collinear"})
+    assert protocol_hash(collinear, MD5S, "6.7") == "p70aec6961dde6282abc00acd30bf5bd"
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -75,6 +87,7 @@ def test_hash_is_stable_and_shaped():
         {"smearing": "gaussian"},
         {"conv_thr_per_atom": 1e-6},
         {"spin": "collinear"},
+        {"dispersion": "d3"},
         {"wavefunction_cutoff": 99.0},
         {"density_cutoff": 999.0},
     ],
@@ -98,11 +111,30 @@ def test_hash_sees_pseudopotentials_code_and_cutoffs():
 
 @pytest.mark.parametrize(
     "change",
-    [{"mixing_beta": 0.1}, {"mixing_mode": "TF"}, {"electron_maxstep": 7}, {"max_force": 9.0}, {"stress": False}],
+    [
+        {"mixing_beta": 0.1},
+        {"mixing_mode": "TF"},
+        {"electron_maxstep": 7},
+        {"max_force": 9.0},
+        {"max_net_force": 1.0},
+        {"max_force_correction": 1.0},
+        {"min_energy_per_atom": -9.0},
+        {"max_energy_per_atom": 9.0},
+        {"max_smearing_energy": 1.0},
+        {"stress": False},
+    ],
 )
 def test_hash_is_blind_to_the_way_and_to_the_caps(change):
     fast = load_protocol("fast")
     assert protocol_hash(dataclasses.replace(fast, **change), MD5S, "6.7") == protocol_hash(fast, MD5S, "6.7")
+
+
+def test_a_request_of_an_older_record_is_still_a_protocol():
+    request = dataclasses.asdict(load_protocol("fast"))
+    for key in ("dispersion", "max_net_force", "max_force_correction", "max_smearing_energy", "min_energy_per_atom"):
+        del request[key]
+    del request["max_energy_per_atom"]
+    assert Protocol(**request) == load_protocol("fast")
 
 
 def test_document_can_be_compared():
@@ -132,6 +164,9 @@ def test_parameters_follow_the_configuration():
     assert four["CONTROL"]["disk_io"] == "none"
     assert pw_parameters(fast, ["C"], ["C"], keep_files=True)["CONTROL"]["disk_io"] == "low"
     assert "nspin" not in four["SYSTEM"]
+    assert "vdw_corr" not in four["SYSTEM"]
+    dispersed = pw_parameters(load_protocol("fast", {"dispersion": "d3"}), ["C", "H"], ["C", "H", "H", "H"])
+    assert dispersed["SYSTEM"]["vdw_corr"] == "dft-d3"
     with pytest.raises(ProtocolError, match="N"):
         pw_parameters(fast, ["C"], ["N"])
     with pytest.raises(ProtocolError, match="none"):

@@ -5,8 +5,19 @@ import pytest
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.lj import LennardJones
 
-from aiida_argonaut.mlip.frames import Configuration, LabelledFrame
-from aiida_argonaut.mlip.labelling import LOSSES, Loss, label_with_ase, protocol_hash_of, protocol_of
+from aiida_argonaut.mlip.frames import Configuration, LabelledFrame, Origin
+from aiida_argonaut.mlip.labelling import (
+    LOSSES,
+    LabellingError,
+    Loss,
+    account,
+    label_with_ase,
+    loss_document,
+    merge_accounts,
+    protocol_hash_of,
+    protocol_of,
+    rescue_document,
+)
 
 LJ = "ase.calculators.lj:LennardJones"
 
@@ -85,3 +96,64 @@ def test_failures_are_losses_and_stop_nobody(monkeypatch):
 def test_bad_calculators_are_refused_before_any_work(path, parameters, message):
     with pytest.raises(ValueError, match=message):
         label_with_ase([argon()], path, parameters)
+
+
+def cells(*given):
+    """One configuration per (symbols as atomic numbers, source)."""
+    return [
+        Configuration(np.array(numbers), np.arange(3 * len(numbers)).reshape(-1, 3), (9 + k) * np.eye(3),
+                      origin=Origin(source))
+        for k, (numbers, source) in enumerate(given)
+    ]  # fmt: skip
+
+
+def ids(configurations):
+    return [configuration.configuration_id for configuration in configurations]
+
+
+GIVEN = (((1, 1), "dimers"), ((1, 3), "dimers"), ((3, 3), "packing"), ((1, 4), "packing"), ((4, 4), "packing"))
+
+
+def test_an_account_has_every_label_once_by_source_and_by_element():
+    given = cells(*GIVEN)
+    lost = [loss_document(given[3], "force_cap", "a force of 85 eV/Å", {"max_force_eV_per_A": 85.0})]
+    found = account(given, ids(given[i] for i in (0, 2, 4)), [rescue_document(given[1], "local-TF")], lost)
+    assert (found["submitted"], found["ok"], len(found["rescued"]), len(found["lost"])) == (5, 3, 1, 1)
+    assert found["rescued"] == [
+        {"configuration_id": ids(given)[1], "formula": "HLi", "source": "dimers", "rung": "local-TF"}
+    ]
+    assert found["lost"][0]["figures"] == {"max_force_eV_per_A": 85.0}
+    assert found["sources"] == {"dimers": [2, 1, 1, 0], "packing": [3, 2, 0, 1]}
+    assert found["elements"] == {"Be": [2, 1, 0, 1], "H": [3, 1, 1, 1], "Li": [2, 1, 1, 0]}
+    assert all(row[0] == sum(row[1:]) for key in ("sources", "elements") for row in found[key].values())
+
+
+def test_a_loss_without_figures_says_nothing_of_them():
+    assert "figures" not in loss_document(argon(), "calculator_failed", "m")
+    assert "figures" not in loss_document(argon(), "label_incomplete", "m", {})
+
+
+@pytest.mark.parametrize(
+    ("ok", "lost"), [((0, 1), ()), ((0, 1, 2), (2,)), ((0, 1), (3,)), ((0, 1, 1), ()), ((0, 1, 2, 3), ())]
+)
+def test_an_account_that_does_not_add_up_is_refused(ok, lost):
+    given = cells(*GIVEN)
+    with pytest.raises(LabellingError, match="3 configurations"):
+        account(given[:3], ids(given[k] for k in ok), [], [loss_document(given[k], "cholesky", "m") for k in lost])
+
+
+def test_a_configuration_that_is_asked_for_twice_counts_twice():
+    given = cells(*GIVEN[:1]) * 2
+    found = account(given, ids(given[:1]), [], [loss_document(given[0], "cholesky", "m")])
+    assert found["sources"] == {"dimers": [2, 1, 0, 1]}
+
+
+def test_accounts_are_merged_and_old_ones_can_be():
+    given = cells(*GIVEN)
+    first = account(given[:2], ids(given[:1]), [rescue_document(given[1], "local-TF")], [])
+    second = account(given[2:], ids(given[3:]), [], [loss_document(given[2], "cholesky", "m")])
+    merged = merge_accounts([first, second])
+    whole = account(given, ids(given[i] for i in (0, 3, 4)), first["rescued"], second["lost"])
+    assert merged == whole
+    old = {"submitted": 3, "ok": 2, "lost": [{"reason": "cholesky"}]}
+    assert merge_accounts([old, first]) == {"submitted": 5, "ok": 3, "rescued": first["rescued"], "lost": old["lost"]}

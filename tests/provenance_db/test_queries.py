@@ -153,6 +153,24 @@ def test_losses_are_told_with_their_reasons(campaign, process, configurations, t
     assert summary["submitted"] == summary["ok"] + len(summary["lost"])
 
 
+def test_rescued_labels_are_told_by_what_rescued_them(campaign, process, configurations, tmp_path):
+    from aiida import orm
+    from aiida.common.links import LinkType
+
+    from aiida_argonaut.provenance_db.queries import label_counts, label_summary
+    from aiida_argonaut.workflows.data import ConfigurationsData
+
+    candidates = ConfigurationsData.from_configurations(configurations, tmp_path).store()
+    label = process("LabelWorkChain", campaign, "label", inputs={"configurations": candidates})
+    rescued = [{"configuration_id": "c", "formula": "HLi", "source": "packing", "rung": name} for name in "aab"]
+    losses = orm.Dict({"submitted": 4, "ok": 0, "rescued": rescued, "lost": [{"reason": "cholesky"}]}).store()
+    losses.base.links.add_incoming(label, LinkType.RETURN, "losses")
+    summary = label_summary(label)
+    assert summary["rescued"] == {"a": 2, "b": 1}
+    assert summary["submitted"] == summary["ok"] + sum(summary["rescued"].values()) + len(summary["lost"])
+    assert label_counts(label) == (4, 1, 0)
+
+
 def test_a_member_counts_by_its_last_attempt(campaign, process):
     from aiida import orm
 

@@ -44,10 +44,10 @@ import json
 from aiida import load_profile, orm
 load_profile()
 from aiida_argonaut.provenance_db import queries, spending
-pieces = {}
+pieces = dict()
 for job in spending.jobs(queries.chain(queries.load_campaign({pk}))):
     node = orm.load_node(job.pk)
-    link = node.base.links.get_incoming(link_label_filter="%", node_class=orm.WorkChainNode).one()
+    link = node.base.links.get_incoming(node_class=orm.WorkChainNode).one()
     piece = f"{{link.node.pk}} {{link.link_label.split('_attempt_')[0]}}"
     said = [node.exit_status, sorted(node.outputs), node.base.caching.is_valid_cache]
     pieces.setdefault(piece, []).append(said)

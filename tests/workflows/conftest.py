@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 PW = "aiida.calculations:quantumespresso.pw"
-PW_BASE = "aiida.workflows:quantumespresso.pw.base"
+RESCUE = "aiida.workflows:argonaut.pw_rescue"
+NOMINAL = {"SYSTEM": {"ecutwfc": 40.0, "degauss": 0.02}, "ELECTRONS": {"conv_thr": 1e-8, "mixing_beta": 0.4}}
 OUTPUTS = ("output_parameters", "output_trajectory", "retrieved", "remote_folder")
 
 
@@ -34,7 +35,7 @@ def pw_outputs(profile):
     """Make the four outputs of one pw.x calculation; what is given as None is left out."""
     from aiida import orm
 
-    def made(energy=-100.0, forces=None, stress=None, version="6.7MaX", n_atoms=2, leave_out=()):
+    def made(energy=-100.0, forces=None, stress=None, version="6.7MaX", n_atoms=2, occupations=None, leave_out=()):
         computer = orm.Computer.collection.get_or_create(
             label="localhost", hostname="localhost", transport_type="core.local", scheduler_type="core.direct"
         )[1]
@@ -47,6 +48,10 @@ def pw_outputs(profile):
             "retrieved": orm.FolderData(),
             "remote_folder": orm.RemoteData(remote_path="/nowhere", computer=computer.store()),
         }
+        if occupations is not None:
+            nodes["output_band"] = bands = orm.BandsData()
+            bands.set_kpoints([[0.0, 0.0, 0.0]])
+            bands.set_bands(np.arange(len(occupations), dtype=float)[None], occupations=np.array([occupations]))
         return {name: node for name, node in nodes.items() if name not in leave_out}
 
     return made
@@ -54,12 +59,15 @@ def pw_outputs(profile):
 
 @pytest.fixture
 def pw_label(profile, pw_outputs):
-    """Make a PwBaseWorkChain node that called PwCalculations with these (exit status or state, outputs)."""
+    """Make a label: a PwCalculation, or a RescuePwWorkChain that ended `how` after several of them.
+
+    Each is (exit status or state, outputs, changes of SYSTEM); the last two may be left out.
+    """
     from aiida import orm
     from aiida.common.links import LinkType
 
     def ended(node, how):
-        node.set_process_label("PwCalculation" if node.process_type == PW else "PwBaseWorkChain")
+        node.set_process_label("PwCalculation" if node.process_type == PW else "RescuePwWorkChain")
         if isinstance(how, str):
             node.set_process_state(how)
         else:
@@ -67,16 +75,28 @@ def pw_label(profile, pw_outputs):
             node.set_exit_status(how)
         return node
 
+    def calculated(chain, number, status, keywords=(), system=()):
+        calculation = ended(orm.CalcJobNode(process_type=PW), status)
+        calculation.label = f"rung_{number}"
+        asked = orm.Dict({**NOMINAL, "SYSTEM": {**NOMINAL["SYSTEM"], **dict(system)}}).store()
+        calculation.base.links.add_incoming(asked, LinkType.INPUT_CALC, "parameters")
+        if chain is not None:
+            calculation.base.links.add_incoming(chain, LinkType.CALL_CALC, f"iteration_{number:02d}")
+        calculation.store()
+        for name, node in pw_outputs(**dict(keywords)).items():
+            node.base.links.add_incoming(calculation, LinkType.CREATE, name)
+            node.store()
+        calculation.seal()
+        return calculation
+
     def made(how=0, calculations=((0, {}),)):
-        chain = ended(orm.WorkChainNode(process_type=PW_BASE), how).store()
-        for number, (status, keywords) in enumerate(calculations):
-            calculation = ended(orm.CalcJobNode(process_type=PW), status)
-            calculation.base.links.add_incoming(chain, LinkType.CALL_CALC, f"iteration_{number + 1:02d}")
-            calculation.store()
-            for name, node in pw_outputs(**keywords).items():
-                node.base.links.add_incoming(calculation, LinkType.CREATE, name)
-                node.store()
-            calculation.seal()
+        if how is None:
+            return calculated(None, 1, *calculations[0])
+        chain = ended(orm.WorkChainNode(process_type=RESCUE), how)
+        chain.base.links.add_incoming(orm.Dict(NOMINAL).store(), LinkType.INPUT_WORK, "pw__parameters")
+        chain.store()
+        for number, each in enumerate(calculations, 1):
+            calculated(chain, number, *each)
         chain.seal()
         return chain
 

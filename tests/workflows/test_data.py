@@ -119,7 +119,24 @@ def test_losses_of_shards_add_up(profile):
         shard_000=orm.Dict({"submitted": 3, "ok": 2, "lost": [loss]}),
         shard_001=orm.Dict({"submitted": 2, "ok": 2, "lost": []}),
     ).get_dict()
-    assert merged == {"submitted": 5, "ok": 4, "lost": [loss]}
+    assert merged == {"submitted": 5, "ok": 4, "rescued": [], "lost": [loss]}
+
+
+def test_rescued_labels_of_shards_are_merged_with_all_that_is_known_of_them(profile):
+    from aiida import orm
+
+    from aiida_argonaut.workflows.functions import merge_losses
+
+    rescued = {"configuration_id": "c2", "formula": "HLi", "source": "dimers", "rung": "local-TF"}
+    merged = merge_losses(
+        shard_000=orm.Dict({"submitted": 3, "ok": 2, "rescued": [rescued], "lost": [],
+                            "sources": {"dimers": [3, 2, 1, 0]}, "elements": {"H": [3, 2, 1, 0], "Li": [1, 0, 1, 0]}}),
+        shard_001=orm.Dict({"submitted": 1, "ok": 1, "rescued": [], "lost": [],
+                            "sources": {"packing": [1, 1, 0, 0]}, "elements": {"H": [1, 1, 0, 0]}}),
+    ).get_dict()  # fmt: skip
+    assert merged["submitted"] == merged["ok"] + len(merged["rescued"]) + len(merged["lost"]) == 4
+    assert merged["sources"] == {"dimers": [3, 2, 1, 0], "packing": [1, 1, 0, 0]}
+    assert merged["elements"] == {"H": [4, 3, 1, 0], "Li": [1, 0, 1, 0]}
 
 
 def test_an_unreadable_file_is_named_as_the_user_knows_it(profile, tmp_path):

@@ -87,3 +87,4 @@ def test_a_shelved_shard_is_not_lost_to_chemistry(configurations, given):
     account = shelve_shard(given(1, 2))
     assert (account["submitted"], account["ok"]) == (2, 0)
     assert [loss["reason"] for loss in account["lost"]] == ["not_submitted"] * 2
+    assert account["sources"] == {"packing": [2, 0, 0, 2]}

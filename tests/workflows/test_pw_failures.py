@@ -21,6 +21,8 @@ CHEMISTRY = {
     "out of walltime at the scheduler": (401, ((120, {}),)),
     "out of memory at the scheduler": (401, ((110, {}),)),
     "good": (0, ((0, {}),)),
+    "good at once": (None, ((0, {}),)),
+    "stopped by the monitor": (None, ((150, {"leave_out": ("output_trajectory",)}),)),
     "not converged": (400, ((410, {}),)),
     "not converged and no trajectory": (400, ((410, {"leave_out": ("output_trajectory",)}),)),
     "bands not converged": (400, ((461, {}),)),
@@ -45,6 +47,31 @@ def test_chemistry_did_it(case, pw_label):
     assert infrastructure_failure(pw_label(*CHEMISTRY[case])) is None
 
 
+RESCUED = {
+    "not converged": (((410, {}),), "410"),
+    "stopped by the monitor": (((150, {}),), "150"),
+    "no eigenvectors": (((467, {}),), "467"),
+    "out of time": (((400, {}),), "400"),
+    "bands": (((0, {"occupations": [2.0, 2.0, 0.4]}),), "highest band is occupied"),
+}
+
+
+@pytest.mark.parametrize("case", RESCUED)
+def test_what_is_worth_a_rescue(case, pw_label):
+    from aiida_argonaut.workflows.pw_failures import chemistry_failure
+
+    calculations, expected = RESCUED[case]
+    assert expected in chemistry_failure(pw_label(None, calculations))
+    assert chemistry_failure(pw_label(400, calculations)) is None, "what was rescued once is not rescued again"
+
+
+@pytest.mark.parametrize(("status", "outputs"), [(0, {"occupations": [2.0, 0.0]}), (0, {}), (340, {}), (312, {})])
+def test_what_is_not(status, outputs, pw_label):
+    from aiida_argonaut.workflows.pw_failures import chemistry_failure
+
+    assert chemistry_failure(pw_label(None, ((status, outputs),))) is None
+
+
 def test_the_last_calculation_is_the_newest(pw_label):
     from aiida_argonaut.workflows.pw_failures import last_calculation
 
@@ -58,7 +85,7 @@ def families(profile, pw_label):
     """A damaged label, its clone by caching, a clone of the same source, and an unrelated label."""
     from aiida_argonaut.workflows.pw_failures import CACHED_FROM
 
-    labels = [pw_label(11, ((0, {"leave_out": ("remote_folder",)}),)) for _ in range(3)] + [pw_label()]
+    labels = [pw_label(11, ((0, {"leave_out": ("remote_folder",)}),)) for _ in range(3)] + [pw_label(0)]
     source, clone, sister, other = [label.called[0] for label in labels]
     for copy in (clone, sister):
         copy.base.extras.set(CACHED_FROM, source.uuid)
@@ -78,6 +105,6 @@ def test_a_damaged_calculation_and_its_clones_no_longer_serve_as_cache(families,
 def test_nothing_to_bar(pw_label):
     from aiida_argonaut.workflows.pw_failures import bar_from_cache
 
-    bystander = pw_label()
+    bystander = pw_label(0)
     assert bar_from_cache(pw_label(201, ())) == 0
     assert bystander.called[0].base.caching.is_valid_cache

@@ -11,7 +11,7 @@ from aiida_argonaut.mlip.units import GPA
 def collected(settings, pw_label):
     """collect() on one configuration whose label ended like this."""
 
-    def collect_one(configuration, how=0, calculations=((0, {}),), **changes):
+    def collect_one(configuration, how=None, calculations=((0, {}),), **changes):
         from aiida_argonaut.workflows.pw_failures import last_calculation
         from aiida_argonaut.workflows.pw_results import collect
 
@@ -24,8 +24,9 @@ def collected(settings, pw_label):
         )
         results = {f"{name}_label_000": outputs[name] for name in names if name in outputs}
         frames, losses = collect([configuration], {**settings, **changes}, results)
-        assert losses["submitted"] == losses["ok"] + len(losses["lost"]) == 1
-        assert losses["ok"] == len(frames)
+        assert losses["submitted"] == losses["ok"] + len(losses["rescued"]) + len(losses["lost"]) == 1
+        assert losses["ok"] == (len(frames) if how is None else 0)
+        assert all(entry["rung"] == calculation.label for entry in losses["rescued"])
         return frames, losses["lost"]
 
     return collect_one
@@ -34,7 +35,9 @@ def collected(settings, pw_label):
 def test_a_label_has_the_numbers_of_pw_in_our_units_and_sign(collected, configurations, settings):
     forces = [[0.1, -0.2, 0.3], [-0.1, 0.2, -0.3]]
     printed = np.array([[10.0, 1.0, 2.0], [1.0, 20.0, 3.0], [2.0, 3.0, 30.0]])
-    (frame,), lost = collected(configurations[0], 0, ((0, {"energy": -123.456, "forces": forces, "stress": printed}),))
+    (frame,), lost = collected(
+        configurations[0], None, ((0, {"energy": -123.456, "forces": forces, "stress": printed}),)
+    )
     assert not lost
     assert frame.energy == -123.456
     np.testing.assert_array_equal(frame.forces, forces)
@@ -42,6 +45,25 @@ def test_a_label_has_the_numbers_of_pw_in_our_units_and_sign(collected, configur
     np.testing.assert_allclose(frame.stress, -printed * GPA, rtol=1e-6)
     assert frame.protocol_hash == settings["protocol_hash"]
     assert frame.configuration.configuration_id == configurations[0].configuration_id
+
+
+@pytest.mark.parametrize("changes", [{}, {"nbnd": 20}, {"starting_magnetization": {"H": 0.8}}])
+def test_a_rescued_label_says_by_what(changes, collected, configurations):
+    frames, _ = collected(configurations[0], 0, ((410,), (0, {"occupations": [2.0, 0.0]}, changes)))
+    assert len(frames) == 1
+
+
+@pytest.mark.parametrize("energy", [-50.0, 100.0])
+def test_an_energy_far_from_all_physics_is_a_loss(energy, collected, configurations):
+    _, (loss,) = collected(configurations[0], None, ((0, {"energy": energy}),), atom_energies={"Li": 5.0, "H": 1.0})
+    assert loss["reason"] == "energy_cap"
+    assert loss["figures"]["energy_per_atom_eV"] == (energy - 6.0) / 2
+
+
+def test_a_label_set_aside_keeps_its_figures(collected, configurations):
+    _, (loss,) = collected(configurations[0], None, ((0, {"forces": [[100.0, 0, 0], [-100.0, 0, 0]]}),))
+    assert loss["figures"]["max_force_eV_per_A"] == 100.0
+    assert loss["figures"]["energy_eV"] == -100.0
 
 
 def test_no_stress_where_the_protocol_asks_for_none(collected, configurations, settings):
@@ -52,17 +74,19 @@ def test_no_stress_where_the_protocol_asks_for_none(collected, configurations, s
 OUTCOMES = {
     "scf_not_converged": (400, ((410, {}),)),
     "bands_not_converged": (400, ((461, {}),)),
+    "bands_run_out": (None, ((0, {"occupations": [2.0, 2.0, 0.4]}),)),
+    "not_nominal": (0, ((410,), (0, {}, {"degauss": 0.1}))),
     "cholesky": (300, ((462, {}),)),
     "out_of_walltime": (400, ((400, {}),)),
     "output_incomplete": (400, ((312, {}),)),
     "pw_exit_340": (400, ((340, {}),)),
-    "output_missing": (0, ((0, {"leave_out": ("output_trajectory",)}),)),
+    "output_missing": (None, ((0, {"leave_out": ("output_trajectory",)}),)),
     "infrastructure": (201, ()),
     "not_accepted": (300, ((0, {}),)),
-    "other_version": (0, ((0, {"version": "7.4"}),)),
-    "force_cap": (0, ((0, {"forces": [[100.0, 0, 0], [-100.0, 0, 0]]}),)),
-    "pressure_cap": (0, ((0, {"stress": 900 * np.eye(3)}),)),
-    "label_incomplete": (0, ((0, {"forces": np.full((2, 3), np.nan)}),)),
+    "other_version": (None, ((0, {"version": "7.4"}),)),
+    "force_cap": (None, ((0, {"forces": [[100.0, 0, 0], [-100.0, 0, 0]]}),)),
+    "pressure_cap": (None, ((0, {"stress": 900 * np.eye(3)}),)),
+    "label_incomplete": (None, ((0, {"forces": np.full((2, 3), np.nan)}),)),
 }
 
 
@@ -79,17 +103,17 @@ def test_what_pw_could_not_do_is_a_loss_with_its_reason(reason, collected, confi
 
 @pytest.mark.parametrize("version", ["6.70", "7.6.7", "", None])
 def test_a_similar_version_is_another_version(version, collected, configurations):
-    _, lost = collected(configurations[0], 0, ((0, {"version": version}),))
+    _, lost = collected(configurations[0], None, ((0, {"version": version}),))
     assert lost[0]["reason"] == "other_version"
 
 
 def test_an_energy_that_is_missing_is_a_loss(collected, configurations):
-    _, lost = collected(configurations[0], 0, ((0, {"energy": None}),))
+    _, lost = collected(configurations[0], None, ((0, {"energy": None}),))
     assert lost[0]["reason"] == "label_incomplete"
 
 
 def test_the_wrong_number_of_forces_is_a_loss(collected, configurations):
-    _, lost = collected(configurations[0], 0, ((0, {"n_atoms": 3}),))
+    _, lost = collected(configurations[0], None, ((0, {"n_atoms": 3}),))
     assert lost[0]["reason"] == "label_incomplete"
 
 
@@ -120,7 +144,7 @@ def test_a_shard_in_which_some_are_lost_adds_up(profile, settings, configuration
     assert sorted(prepared["structures"]) == [f"label_{index:03d}" for index in range(4)]
     results = {}
     for index, status in enumerate((0, 410, 0, 462)):
-        calculation = last_calculation(pw_label(0 if status == 0 else 400, ((status, {"energy": -float(index)}),)))
+        calculation = last_calculation(pw_label(None, ((status, {"energy": -float(index)}),)))
         for name in ("output_parameters", "output_trajectory", "retrieved"):
             results[f"{name}_label_{index:03d}"] = calculation.outputs[name]
     frames, losses = collect(shard, settings, results)
@@ -139,7 +163,7 @@ def test_pw_is_asked_what_the_configuration_is(profile, settings, configurations
         np.testing.assert_array_equal(atoms.numbers, configuration.numbers)
         np.testing.assert_allclose(atoms.positions, configuration.positions, atol=1e-8)
         np.testing.assert_allclose(atoms.cell, configuration.cell, atol=1e-8)
-        parameters = prepared["parameters"][f"label_{index:03d}"].get_dict()
+        parameters = prepared["parameters"][prepared["asked"][f"label_{index:03d}"]["parameters"]].get_dict()
         assert parameters["SYSTEM"]["ecutwfc"] == 40.0
         assert parameters["CONTROL"]["tprnfor"] is True
         assert parameters["CONTROL"]["tstress"] is True

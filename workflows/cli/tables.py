@@ -10,11 +10,15 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ...provenance_db.accounts import COLUMNS as LABEL_COLUMNS
+from ...provenance_db.accounts import adding_up, label_account
+
 COLUMNS = (
     "",
     "pk",
     "state",
     "ok",
+    "resc",
     "lost",
     "frames",
     "F before",
@@ -26,17 +30,22 @@ COLUMNS = (
     "time",
 )
 CAPTION = (
-    "ok, lost: labels; frames: dataset; F, E: RMSE of forces (meV/Å) and energy (meV/atom) on the fresh labels, "
-    "before and after training on them; σ: committee force deviation per atom (eV/Å) before labelling"
+    "ok, resc, lost: labels good at once, good after a remedy, lost; frames: dataset; F, E: RMSE of forces (meV/Å) and "
+    "energy (meV/atom) on the fresh labels, before and after training on them; σ: committee force deviation per atom "
+    "(eV/Å) before labelling"
 )
 
 
-def print_status(summary: dict[str, Any]) -> None:
-    """Print all that is known of a campaign, wide enough to be read in a file too."""
+def print_status(summary: dict[str, Any], labels: bool = False) -> None:
+    """Print all that is known of a campaign, wide enough to be read in a file too; `labels`: with their tables."""
     console = Console()
     if not console.is_terminal:  # a file or a pipe has no width of its own
         console = Console(width=120)
     console.print(status_view(summary))
+    if labels:
+        newest = {each["number"]: each["labels"] for each in summary["iterations"] if each["labels"]}
+        for table in label_tables(label_account(newest.values())):
+            console.print(table)
 
 
 def status_view(summary: dict[str, Any]) -> RenderableType:
@@ -106,12 +115,32 @@ def iteration_table(iterations: list[dict[str, Any]]) -> Table:
     return table
 
 
+def label_tables(account: dict[str, Any]) -> list[Table]:
+    """Labels by source and by element: what became of them, and why some were lost."""
+    tables = []
+    for name in ("source", "element"):
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column(name)
+        for column in LABEL_COLUMNS:
+            table.add_column(column, justify="right")
+        table.add_column("reasons")
+        for key, row in account[f"{name}s"].items():
+            why = Text(counts(row["reasons"]) if row["reasons"] else "")
+            table.add_row(Text(key), *(str(row[column]) for column in LABEL_COLUMNS), why)
+        tables.append(table)
+    return tables
+
+
 def details(iterations: list[dict[str, Any]]) -> list[str]:
     """Lines on lost labels, exploration, selection and times, where there is something to say."""
     lines = []
     for iteration in iterations:
-        number = iteration["number"]
-        for loss in (iteration["labels"] or {}).get("lost", []):
+        number, labels = iteration["number"], iteration["labels"] or {}
+        if "ok" in labels:
+            rungs = labels.get("rescued", {})
+            added = adding_up(labels["submitted"], labels["ok"], sum(rungs.values()), len(labels["lost"]))
+            lines.append(f"iteration {number}: labels: {added}{f'; rescued: {counts(rungs)}' if rungs else ''}")
+        for loss in labels.get("lost", []):
             lines.append(
                 f"iteration {number}: lost {loss['formula']} ({loss['source']}): {loss['reason']}: {loss['message']}"
             )
@@ -152,12 +181,13 @@ def _state(iteration: dict[str, Any]) -> str:
     return f"{iteration['stage']}" if iteration["stage"] != "done" else str(iteration["state"])
 
 
-def _labels(labels: dict[str, Any] | None) -> tuple[str, str]:
+def _labels(labels: dict[str, Any] | None) -> tuple[str, str, str]:
     if labels is None:
-        return "", ""
+        return "", "", ""
     if "ok" in labels:
-        return str(labels["ok"]), str(len(labels["lost"]))
-    return f"{labels['ended']}/{labels['submitted']} ended", ""
+        rescued = sum(labels.get("rescued", {}).values())
+        return str(labels["ok"]), str(rescued), str(len(labels["lost"]))
+    return f"{labels['ended']}/{labels['submitted']} ended", "", ""
 
 
 def _error(errors: dict[str, Any], when: str, key: str) -> str:

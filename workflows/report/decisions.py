@@ -118,7 +118,9 @@ def _labelled(story: Story, each: Mapping[str, Any]) -> Iterator[tuple[str, str]
     else:
         reasons = ", ".join(f"{count} {reason}" for reason, count in labels.get("reasons", {}).items())
         lost = f"{len(labels['lost'])} lost ({reasons})" if labels["lost"] else "none lost"
-        yield "labelled", f"{labels['submitted']} submitted: {labels['ok']} good, {lost}."
+        rungs = ", ".join(f"{count} by {rung}" for rung, count in labels.get("rescued", {}).items())
+        rescued = f"{sum(labels['rescued'].values())} rescued ({rungs}), " if rungs else ""
+        yield "labelled", f"{labels['submitted']} submitted: {labels['ok']} good, {rescued}{lost}."
     again = story.repeated.get(int(each["pk"]), {})
     tried = ", ".join(f"{again[kind]} {kind}s" for kind in ("shard", "label", "member") if again.get(kind))
     if tried:

@@ -100,9 +100,11 @@ def ending(story: Story) -> str:
 def key_figures(story: Story) -> list[tuple[str, str, str]]:
     """(figure, unit, what it is)."""
     total = account(story)
-    figures = (
-        [(str(total.ok), f"of {total.submitted}", f"labels are good; {total.lost} lost")] if total.submitted else []
-    )
+    figures = []
+    if total.submitted:
+        rescued = f", {total.rescued} of them rescued" if total.rescued else ""
+        told = f"labels are good{rescued}; {total.lost} lost"
+        figures.append((str(total.ok + total.rescued), f"of {total.submitted}", told))
     if story.frames:
         figures.append((str(len(story.frames)), "frames", f"labelled, of {sum(map(len, story.frames))} atoms"))
     for arm, words in (("random", "random arm"), ("deviation", "deviation arm"), ("", "fresh labels")):

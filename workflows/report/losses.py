@@ -1,4 +1,4 @@
-"""What was lost and why: every label that was submitted is a label or a loss, and the page shows that it adds up."""
+"""What was rescued and lost, and why: every label is accounted for, and the page shows that it adds up."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...provenance_db.accounts import COLUMNS, adding_up, label_account
 from .story import Story, name_of, number_of
 
 FORMULAE = 8
@@ -28,15 +29,24 @@ class Reason:
 
 @dataclass(frozen=True)
 class Account:
-    """submitted = ok + lost (+ open while labels run); an iteration that was begun again counts once, the last time."""
+    """submitted = ok + rescued + lost (+ open); an iteration that was begun again counts once, the last time."""
 
     submitted: int
     ok: int
+    """Good at the first attempt."""
+    rescued: int
+    """Good after a remedy."""
     lost: int
     open: int
-    """Neither: running, waiting, or left behind by a campaign that was stopped."""
-    rows: tuple[tuple[str, int, int, int, int], ...]
-    """(iteration, submitted, ok, lost, open)."""
+    """None of these: running, waiting, or left behind by a campaign that was stopped."""
+    rows: tuple[tuple[str, int, int, int, int, int], ...]
+    """(iteration, submitted, ok, rescued, lost, open)."""
+    rungs: tuple[tuple[str, int], ...]
+    """(remedy, labels that it rescued), most first."""
+    sources: tuple[tuple[str, int, int, int, int, str], ...]
+    """(source, submitted, ok, rescued, lost, reasons); without open labels."""
+    elements: tuple[tuple[str, int, int, int, int, str], ...]
+    """The same by element; a label counts once for each element that it contains."""
     reasons: tuple[Reason, ...]
     losses: tuple[tuple[str, Mapping[str, Any]], ...]
     """(iteration, loss) one per lost label."""
@@ -45,30 +55,41 @@ class Account:
     def line(self) -> str:
         """The accounting line."""
         rest = f" + {self.open} open" if self.open else ""
-        return f"{self.submitted} submitted = {self.ok} ok + {self.lost} lost{rest}"
+        return adding_up(self.submitted, self.ok, self.rescued, self.lost, rest)
 
     @property
     def adds_up(self) -> bool:
         """Whether nothing disappeared."""
-        return self.submitted == self.ok + self.lost + self.open
+        return self.submitted == self.ok + self.rescued + self.lost + self.open
 
 
 def account(story: Story) -> Account:
     """Of all iterations."""
-    rows: list[tuple[str, int, int, int, int]] = []
+    rows: list[tuple[str, int, int, int, int, int]] = []
     losses: list[tuple[str, Mapping[str, Any]]] = []
     for place, each in counted(story):
         labels = each["labels"]
         name, lost = name_of(each, place), list(labels.get("lost", ()))
         left = 0 if "ok" in labels else labels["submitted"]
-        rows.append((name, labels["submitted"], labels.get("ok", 0), len(lost), left))
+        rescued = sum(labels.get("rescued", {}).values())
+        rows.append((name, labels["submitted"], labels.get("ok", 0), rescued, len(lost), left))
         losses += [(name, loss) for loss in lost]
     numbers = [row[1:] for row in rows]
-    submitted, ok, lost_count, left = (sum(row[k] for row in numbers) for k in range(4))
+    submitted, ok, saved, gone, left = (sum(row[k] for row in numbers) for k in range(5))
     reasons = tuple(
         _reason(name, losses, submitted) for name, _ in Counter(x["reason"] for _, x in losses).most_common()
     )
-    return Account(submitted, ok, lost_count, left, tuple(rows), reasons, tuple(losses))
+    tables = label_account(each["labels"] for _, each in counted(story))
+    rungs = tuple(Counter(tables["rescued"]).most_common())
+    sources, elements = _table(tables["sources"]), _table(tables["elements"])
+    return Account(submitted, ok, saved, gone, left, tuple(rows), rungs, sources, elements, reasons, tuple(losses))
+
+
+def _table(rows: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[Any, ...], ...]:
+    return tuple(
+        (name, *(row[column] for column in COLUMNS), ", ".join(f"{why} {n}" for why, n in row["reasons"].items()))
+        for name, row in rows.items()
+    )
 
 
 def counted(story: Story) -> list[tuple[int, Mapping[str, Any]]]:

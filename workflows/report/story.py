@@ -113,7 +113,7 @@ def why_no_predictions(story: Story) -> str:
     if not later:
         return f"Only the seed set has been begun, for which there is no committee to predict it. {rest}"
     labels = later[-1].get("labels")
-    if labels and "ok" in labels and labels["ok"] == 0:
+    if labels and "ok" in labels and labels["submitted"] == len(labels["lost"]):
         return f"All {labels['submitted']} labels of the latest iteration were lost: nothing can be compared."
     stage = later[-1].get("stage", "done")
     where = "ended" if stage == "done" else f"is at the stage “{stage}”"

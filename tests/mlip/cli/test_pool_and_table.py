@@ -98,7 +98,10 @@ def test_what_a_table_folder_lacks_is_lost_by_name(folder):
     assert result.exit_code == 1
     assert f"lost {stranger.configuration_id} He: not_in_table" in result.output
     document = json.loads((folder / "out" / "losses.json").read_text())
-    assert (document["submitted"], document["ok"], len(document["lost"])) == (9, 8, 1)
+    assert (document["submitted"], document["ok"], document["rescued"], len(document["lost"])) == (9, 8, [], 1)
+    assert document["elements"]["He"] == [9, 8, 0, 1]  # the others have some too
+    for column, total in enumerate((9, 8, 0, 1)):
+        assert sum(row[column] for row in document["sources"].values()) == total
     run(label_table, folder / "ask.extxyz", folder / "table", "-o", folder / "again")
     assert (folder / "again" / "losses.json").read_text() == (folder / "out" / "losses.json").read_text()
 

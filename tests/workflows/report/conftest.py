@@ -85,8 +85,10 @@ def iteration():
             "pk": 100 + number, "part": 1, "number": number, "state": "finished", "exit_status": 0,
             "exit_message": None, "stage": "done",
             "labels": {
-                "submitted": ok + len(lost), "ok": ok, "lost": list(lost),
+                "submitted": ok + len(lost), "ok": ok, "rescued": {}, "lost": list(lost),
                 "reasons": {loss["reason"]: 1 for loss in lost},
+                "sources": {"packing": [ok + len(lost), ok, 0, len(lost)]},
+                "elements": {symbol: [ok + len(lost), ok, 0, len(lost)] for symbol in ("H", "Be")},
             },
             "seconds": {"total": 60.0, "generate": 2.0, "label": 40.0, "train": 18.0},
             "generated": {"asked": 6, "made": 6},

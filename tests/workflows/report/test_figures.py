@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aiida_argonaut.mlip.fresh import errors
-from aiida_argonaut.workflows.report import coverage, decisions, effort, losses, quality, trust
+from aiida_argonaut.workflows.report import coverage, decisions, effort, headline, losses, quality, trust
 
 
 def test_arms_share_the_labels_and_their_errors_make_the_whole(whole):
@@ -102,6 +102,26 @@ def test_the_account_adds_up_and_names_every_loss(whole):
 def test_an_account_that_lost_a_label_silently_says_so(story, iteration):
     labels = {"submitted": 9, "ok": 5, "lost": [], "reasons": {}}
     assert not losses.account(story([iteration(0, 5, labels=labels)])).adds_up
+
+
+def test_rescued_labels_have_a_column_and_tables_by_source_and_element(story, iteration):
+    labels = {
+        "submitted": 5, "ok": 3, "rescued": {"local-TF": 1}, "reasons": {"force_cap": 1},
+        "lost": [{"reason": "force_cap", "formula": "BeH2", "source": "packing"}],
+        "sources": {"packing": [4, 3, 0, 1], "dimers": [1, 0, 1, 0]},
+        "elements": {"H": [5, 3, 1, 1], "Be": [2, 1, 0, 1]},
+    }  # fmt: skip
+    told = story([iteration(0, 4, labels=labels)])
+    account = losses.account(told)
+    assert account.line == "5 submitted = 3 ok + 1 rescued + 1 lost"
+    assert account.adds_up
+    assert account.rows == (("seed set", 5, 3, 1, 1, 0),)
+    assert account.rungs == (("local-TF", 1),)
+    assert account.sources == (("packing", 4, 3, 0, 1, "force_cap 1"), ("dimers", 1, 0, 1, 0, ""))
+    assert account.elements == (("H", 5, 3, 1, 1, "force_cap 1"), ("Be", 2, 1, 0, 1, "force_cap 1"))
+    assert headline.key_figures(told)[0] == ("4", "of 5", "labels are good, 1 of them rescued; 1 lost")
+    (entry,) = [line for each in decisions.decisions(told) for line in each.lines if line[0] == "labelled"]
+    assert entry[1] == "5 submitted: 3 good, 1 rescued (1 by local-TF), 1 lost (1 force_cap)."
 
 
 def test_cached_jobs_cost_nothing_and_a_budget_is_compared_with_what_is_spent(whole):

@@ -65,6 +65,8 @@ def test_a_whole_campaign_has_every_figure(page, whole):
     told = words(text)
     assert "18 submitted = 17 ok + 1 lost" in told
     assert "force_cap" in told
+    assert "Labels, by the source of the configuration" in told
+    assert "Labels, by element" in told
     assert "1 core-hours" in told
     assert "Stopped: all 2 iterations after the seed set were done." in told
 
