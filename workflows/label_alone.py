@@ -27,7 +27,7 @@ from .label import LabelWorkChain
 from .label_account import summary_of_protocol
 from .label_settings import label_settings, load_stage_code
 from .label_structures import GIVEN, GivenStructures
-from .price import Plan, _label
+from .price import Plan, label_stage
 from .price_labels import expected_losses, label_price
 from .price_sample import Sample
 from .setup import SetupError
@@ -189,7 +189,7 @@ def preview(builder: Any, given: GivenStructures) -> dict[str, Any]:
     stages = {"label": settings, "stages": {"label": {"options": settings["options"]}}}
     place = SimpleNamespace(codes={"label": builder.code}, pseudos=builder.pseudos)
     labels = label_price(place, stages, Sample(sampled, sampled, 0.0, True))
-    price = asdict(_label(stages, builder.code, Plan(1, 0, 0, (len(asked),)), labels))
+    price = asdict(label_stage(stages, builder.code, Plan(1, 0, 0, (len(asked),)), labels))
     counted, told = f"{2 * len(sampled)} configurations of this campaign", f"{len(sampled)} of these structures"
     return {
         "given": given.n_given,

@@ -20,7 +20,7 @@ from ase.data import chemical_symbols
 
 from ..mlip.extxyz import FrameError, beyond_sense
 from ..mlip.frames import Configuration, write_atoms
-from ..mlip.generate.user_files import _boxed, read_structures
+from ..mlip.generate.user_files import in_a_box, read_structures
 from ..mlip.settings import SettingsError
 from .data import FRAMES_FILE, ConfigurationsData
 
@@ -140,7 +140,7 @@ def in_box(atoms: ase.Atoms, vacuum: float) -> ase.Atoms:
     """
     cell, positions = np.array(atoms.cell.array), np.array(atoms.positions)
     if not any(atoms.pbc) or abs(np.linalg.det(cell)) < FLAT:
-        cell, positions = _boxed(cell, positions, np.array(atoms.pbc), vacuum)
+        cell, positions = in_a_box(cell, positions, np.array(atoms.pbc), vacuum)
     boxed = ase.Atoms(numbers=atoms.numbers, positions=positions, cell=cell, pbc=True)
     boxed.info.update(atoms.info)
     return boxed

@@ -76,7 +76,7 @@ def price(builder: Any) -> dict[str, Any]:
     stages = [
         _generate(settings, builder.codes, plan, drawn),
         *_learned(settings, builder.codes, plan, tried),
-        _label(settings, builder.codes["label"], plan, labels),
+        label_stage(settings, builder.codes["label"], plan, labels),
     ]
     stages.sort(key=lambda one: STAGES.index(one.stage))
     totals = add_up(stages)
@@ -257,7 +257,7 @@ def _trajectory(settings: Mapping[str, Any], code: Any, tried: Trial) -> tuple[R
     return Range(step.low * steps.low, step.expected * steps.expected, step.high * steps.high), source
 
 
-def _label(settings: Mapping[str, Any], code: Any, plan: Plan, labels: LabelPrice) -> StagePrice:
+def label_stage(settings: Mapping[str, Any], code: Any, plan: Plan, labels: LabelPrice) -> StagePrice:
     """Labels of the first iteration and of the later ones, which resemble the starts that they come from."""
     options = settings["stages"]["label"]["options"]
     number, later = sum(plan.labels), sum(plan.labels[1:])

@@ -66,7 +66,7 @@ def prepared(atoms: ase.Atoms, vacuum: float) -> Configuration:
     if problem := beyond_sense(atoms):
         raise FrameError(problem)
     if not all(atoms.pbc) and (not any(atoms.pbc) or abs(np.linalg.det(cell)) < 1e-6):
-        cell, positions = _boxed(cell, positions, np.array(atoms.pbc), vacuum)
+        cell, positions = in_a_box(cell, positions, np.array(atoms.pbc), vacuum)
     configuration = Configuration(atoms.numbers, positions, cell, origin=Origin("user"))
     configuration.check_elements()
     if problem := unphysical(configuration, MINIMUM_DISTANCE_RATIO_DFT):
@@ -74,7 +74,7 @@ def prepared(atoms: ase.Atoms, vacuum: float) -> Configuration:
     return configuration
 
 
-def _boxed(cell: Any, positions: Any, periodic: Any, vacuum: float) -> tuple[Any, Any]:
+def in_a_box(cell: Any, positions: Any, periodic: Any, vacuum: float) -> tuple[Any, Any]:
     """(3, 3) Å cell and (n, 3) Å positions: what is not periodic gets an extent plus `vacuum`, at right angles."""
     kept = cell[periodic]
     free = ase.cell.Cell(np.where(periodic[:, None], cell, 0.0)).complete().array if len(kept) else np.eye(3)

