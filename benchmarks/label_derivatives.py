@@ -231,8 +231,8 @@ def steps_table(cells: dict[str, Any]) -> list[str]:
         atoms = configuration(key.split(":")[0]).to_atoms()
         found = {step: force_errors(runs, atoms, step).get("x") for step in sorted((STEP, *STEPS))}
         if sum(error is not None for error in found.values()) > 1:
-            told = ", ".join(f"{step:g} Å {error:+.2f}" for step, error in found.items() if error is not None)
-            lines.append(f"{key}, error of the x component in meV/Å by step: {told}")
+            shown = ", ".join(f"{step:g} Å {error:+.2f}" for step, error in found.items() if error is not None)
+            lines.append(f"{key}, x component, error in meV/Å by step: {shown}")
     return lines
 
 

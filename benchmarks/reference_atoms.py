@@ -83,15 +83,17 @@ def table(results: dict[str, Any], protocol: str = "fast") -> list[str]:
         "|---|---|---|---|---|---|---|---|",
     ]
     for symbol in load_elements():
-        found = [runs.get(f"{symbol}:{spin}:{protocol}:{box}") for spin in SPINS]
-        if not all(found):
+        found = [runs.get(f"{symbol}:{spin}:{protocol}:{box}", {}) for spin in SPINS]
+        if not any(found):
             continue
-        none, collinear = (run.get("energy", math.nan) - headers[symbol] for run in found)
-        steps, seconds = (" / ".join(f"{run.get(key, 0):.0f}" for run in found) for key in ("scf_steps", "cpu_s"))
+        none, collinear = (f"{run['energy'] - headers[symbol]:+.3f}" if "energy" in run else "-" for run in found)
+        steps, seconds = (
+            " / ".join(f"{run[key]:.0f}" if key in run else "-" for run in found) for key in ("scf_steps", "cpu_s")
+        )
         smearing = smearing_energy(symbol, load_protocol(protocol).degauss)
         lines.append(
-            f"| {symbol} | {unpaired_electrons(symbol)} | {headers[symbol]:.4f} | {none:+.3f} | {smearing:+.3f} "
-            f"| {collinear:+.3f} | {steps} | {seconds} |"
+            f"| {symbol} | {unpaired_electrons(symbol)} | {headers[symbol]:.4f} | {none} | {smearing:+.3f} "
+            f"| {collinear} | {steps} | {seconds} |"
         )
     return lines
 

@@ -35,6 +35,14 @@ def test_the_table_of_cutoffs_is_what_was_measured(benchmark_named) -> None:
     assert [line for line in module.table(module.load()) if line not in DOCUMENT] == []
 
 
+@pytest.mark.parametrize("name", ["label_derivatives", "reference_atoms"])
+def test_the_tables_of_labels_are_what_was_measured(name: str, benchmark_named) -> None:
+    found = json.loads((RESULTS / f"{name}.json").read_text())
+    assert found["family"] == family_label()
+    document = (ROOT / "docs" / "labels.md").read_text()
+    assert [line for line in benchmark_named(name).lines(found) if line not in document] == []
+
+
 def test_the_kill_table_is_what_was_measured(benchmark_named) -> None:
     module = benchmark_named("kill_table")
     rows = json.loads((RESULTS / "kill_table.json").read_text())["trials"]
@@ -46,7 +54,8 @@ def test_the_kill_table_is_what_was_measured(benchmark_named) -> None:
 def test_the_cutoffs_of_every_element_were_measured_with_its_pseudopotential(benchmark_named) -> None:
     module = benchmark_named("dft_cutoffs")
     results = module.load()
-    assert results["family"] == family_label(), "recipes have changed: measure again (benchmarks/dft_cutoffs.py)"
+    kept = json.loads(module.RESULTS.read_text())["recipes"]
+    assert kept == results["recipes"], "recipes have changed: measure again (benchmarks/dft_cutoffs.py)"
     assert set(results["elements"]) == set(load_elements())
     assert all(run["converged"] for runs in results["elements"].values() for run in runs.values())
 
