@@ -28,17 +28,18 @@ KINDS = {"aiida.workflows": WorkChain, "aiida.calculations": CalcJob, "aiida.par
 
 def definitions() -> Iterator[tuple[str, str, Any]]:
     """(group, 'module:name', object) of every process, data, and parser class and calcfunction of workflows."""
-    for info in pkgutil.walk_packages(workflows.__path__, workflows.__name__ + "."):
-        module = importlib.import_module(info.name)
+    names = [info.name for info in pkgutil.walk_packages(workflows.__path__, workflows.__name__ + ".")]
+    modules = [importlib.import_module(name) for name in names]  # all of them, before a class is called childless
+    for module in modules:
         for name, found in vars(module).items():
-            if getattr(found, "__module__", None) != info.name:
+            if getattr(found, "__module__", None) != module.__name__:
                 continue
             if getattr(found, "is_process_function", False):
-                yield "aiida.calculations", f"{info.name}:{name}", found
+                yield "aiida.calculations", f"{module.__name__}:{name}", found
             elif inspect.isclass(found):
                 groups = [group for group, kind in KINDS.items() if issubclass(found, kind)]
                 if groups and not _is_base(found):
-                    yield groups[0], f"{info.name}:{name}", found
+                    yield groups[0], f"{module.__name__}:{name}", found
 
 
 def _is_base(found: type) -> bool:
