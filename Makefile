@@ -9,8 +9,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q $(PIP_ARGS)
 LINKS := mlip dft_inputs workflows provenance_db
 TESTS ?= tests
-# Campaigns wait for their daemons much of the time: three files of tests at once, whatever the number of cores.
-TEST_JOBS ?= 3
+# Campaigns wait for their daemons some of the time: two files of tests at once, whatever the number of cores.
+TEST_JOBS ?= 2
 
 .PHONY: help demo test packages check format bench clean links install
 

@@ -36,11 +36,16 @@ VALID_CACHE = "_aiida_valid_cache"
 
 
 def last_calculation(label: orm.ProcessNode) -> orm.CalcJobNode | None:
-    """The last pw.x calculation of a label: the label itself, or of its work chain's; None if there was none."""
+    """The last pw.x calculation of a label; None if there was none.
+
+    That is the label itself, or the last that its rescue called; of a rescue that found nothing to try, the one it took
+    over.
+    """
     if isinstance(label, orm.CalcJobNode):
         return label
     calculations = [node for node in label.called if isinstance(node, orm.CalcJobNode)]
-    return max(calculations, key=lambda node: int(node.pk or 0), default=None)
+    taken_over = label.inputs.failed.creator if "failed" in label.inputs else None
+    return max(calculations, key=lambda node: int(node.pk or 0), default=taken_over)
 
 
 def infrastructure_failure(label: orm.ProcessNode) -> str | None:

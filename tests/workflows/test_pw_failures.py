@@ -80,6 +80,22 @@ def test_the_last_calculation_is_the_newest(pw_label):
     assert last_calculation(pw_label(201, ())) is None
 
 
+def test_a_rescue_that_found_nothing_to_try_is_judged_by_what_it_took_over(pw_label, profile):
+    from aiida import orm
+    from aiida.common.links import LinkType
+
+    from aiida_argonaut.workflows.pw_failures import infrastructure_failure, last_calculation
+
+    first = pw_label(None, ((410, {}),))
+    rescue = orm.WorkChainNode(process_type="aiida.workflows:argonaut.pw_rescue")
+    rescue.base.links.add_incoming(first.outputs.remote_folder, LinkType.INPUT_WORK, "failed")
+    rescue.set_process_state("finished")
+    rescue.set_exit_status(401)
+    rescue.store()
+    assert last_calculation(rescue).pk == first.pk
+    assert infrastructure_failure(rescue) is None
+
+
 @pytest.fixture
 def families(profile, pw_label):
     """A damaged label, its clone by caching, a clone of the same source, and an unrelated label."""
