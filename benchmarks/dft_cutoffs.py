@@ -1,12 +1,12 @@
 """Cutoffs with their evidence: errors of forces, pressure and energy differences per element and pair of cutoffs.
 
 Two atoms at (0, 0, 0) and (0.44, 0.47, 0.53) of an orthorhombic cell (axes 0.96 : 1 : 1 / 0.96) with the volume per
-atom of the element's FCC crystal, 2x2x2 k points, cold smearing 0.02 Ry, against REFERENCE. No symmetry is left, so
-that all force components are tested. Energies are compared as a campaign uses them, as differences: energy per atom of
-this cell minus that of a BCC crystal with 4/3 of its volume per atom, other neighbours and another density.
+atom of the element's FCC crystal, 2x2x2 k points, smearing and smooth edge of `fast`, against REFERENCE. No symmetry is
+left, so that all force components are tested. Energies are compared as a campaign uses them, as differences: energy per
+atom of this cell minus that of a BCC crystal with 4/3 of its volume per atom, other neighbours and another density.
 
 Results are kept in results/dft_cutoffs.json with the hash of each element's recipe; what is there is not run again, and
-runs of an element whose recipe has changed are forgotten.
+runs of an element whose recipe has changed, or with another smearing or edge, are forgotten.
 
     python benchmarks/dft_cutoffs.py                                # everything that is missing
     python benchmarks/dft_cutoffs.py --elements H,C --cutoffs 40/200,60/480
@@ -24,7 +24,7 @@ from typing import Any
 import ase
 import numpy as np
 from ase.build import bulk
-from pw_run import pseudopotentials, run_pw
+from pw_run import numerics, pseudopotentials, run_pw
 
 from aiida_argonaut.dft_inputs.elements import STRINGENCIES, load_elements
 from aiida_argonaut.dft_inputs.protocol import load_protocol, pw_parameters
@@ -37,7 +37,7 @@ REFERENCE = "120/960"
 GRID = ("35/175", "40/200", "45/225", "50/250", "45/360", "50/400", "60/480", "70/560")
 """Ry, measured for every element, beside the cutoffs that elements.yaml gives to it."""
 MESH = (2, 2, 2)
-PROTOCOL = load_protocol("stringent", {"degauss": 0.02})
+PROTOCOL = load_protocol("stringent", {"degauss": load_protocol("fast").degauss})
 GROWN = " grown"
 """Ends the names of the runs of the crystal that energies are compared with."""
 GPA = 160.21766208
@@ -122,11 +122,13 @@ def energy_table(results: dict[str, Any]) -> list[str]:
 
 def load() -> dict[str, Any]:
     """What has been measured with the recipes as they are now: their hashes, and runs by element and cutoffs."""
-    kept = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"recipes": {}}
+    kept = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    if kept.get("numerics") != numerics(PROTOCOL):
+        kept = {"recipes": {}}
     recipes = {element: load_recipe(element).hash for element in load_elements()}
     current = {element: kept["recipes"].get(element) == recipe for element, recipe in recipes.items()}
     elements = {element: kept["elements"][element] if same else {} for element, same in current.items()}
-    return {"reference": REFERENCE, "recipes": recipes, "elements": elements}
+    return {"reference": REFERENCE, "numerics": numerics(PROTOCOL), "recipes": recipes, "elements": elements}
 
 
 def save(results: dict[str, Any]) -> None:
@@ -135,7 +137,7 @@ def save(results: dict[str, Any]) -> None:
     for element, runs in results["elements"].items():
         lines = ",\n".join(f"   {json.dumps(cutoffs)}: {json.dumps(run)}" for cutoffs, run in runs.items())
         rows.append(f'  "{element}": {{\n{lines}\n  }}')
-    head = "".join(f" {json.dumps(key)}: {json.dumps(results[key])},\n" for key in ("reference", "recipes"))
+    head = "".join(f" {json.dumps(key)}: {json.dumps(results[key])},\n" for key in results if key != "elements")
     temporary = RESULTS.with_suffix(".part")
     temporary.write_text("{\n" + head + ' "elements": {\n' + ",\n".join(rows) + "\n }\n}\n")
     os.replace(temporary, RESULTS)

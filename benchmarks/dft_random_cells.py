@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pw_run import pseudopotentials, run_pw
+from pw_run import numerics, pseudopotentials, run_pw
 
 from aiida_argonaut.dft_inputs.kpoints import kpoint_mesh
 from aiida_argonaut.dft_inputs.protocol import load_protocol, pw_parameters
@@ -94,7 +94,8 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print the table only")
     options = parser.parse_args()
     path = RESULTS / f"dft_random_cells-{options.recipe.stem}-{options.seed}-{options.protocol}.json"
-    head = {"family": family_label(), "recipe_hash": load_recipe(options.recipe).content_hash, "seed": options.seed}
+    made_by = {"family": family_label(), "numerics": numerics(load_protocol(options.protocol))}
+    head = {**made_by, "recipe_hash": load_recipe(options.recipe).content_hash, "seed": options.seed}
     found = json.loads(path.read_text()) if path.is_file() else {**head, "cells": {}}
     cells, spacings = found.pop("cells"), options.spacings.split(",")
     if found != head:

@@ -3,10 +3,10 @@
 Energies at seven volumes from 94 to 106 % of the all-electron equilibrium volume, primitive cells with all symmetry, a
 Birch-Murnaghan fit. Structures: FCC for every element, and the one of FCC, BCC, simple cubic and diamond that is lowest
 in energy (compared at the all-electron volume of each, cutoffs of `balanced`). The k points are denser than those of
-any protocol, so that what is seen is the dataset and its cutoffs: see SPACING, NOBLE_SPACING and WIDTH.
+any protocol, so that what is seen is the dataset and its cutoffs: see SPACING, NOBLE_SPACING and PROTOCOL.
 
 Results are kept in results/equations_of_state.json, one run per line, and what is there is not run again. Runs of an
-element whose recipe has changed are forgotten.
+element whose recipe has changed, or with another smearing or edge, are forgotten.
 
     python benchmarks/equations_of_state.py                         # everything that is missing
     python benchmarks/equations_of_state.py --elements H,C --stringencies balanced --structures FCC
@@ -26,7 +26,7 @@ from typing import Any
 import ase
 import numpy as np
 from numpy.typing import ArrayLike
-from pw_run import pseudopotentials, run_pw
+from pw_run import numerics, pseudopotentials, run_pw
 
 from aiida_argonaut.dft_inputs.elements import STRINGENCIES, load_elements
 from aiida_argonaut.dft_inputs.kpoints import kpoint_mesh
@@ -40,12 +40,9 @@ SCALES = (0.94, 0.96, 0.98, 1.0, 1.02, 1.04, 1.06)
 SPACING = 0.2
 """1/Å, k points of the crystals; the mesh is that of scale 1 for all volumes."""
 NOBLE_SPACING = dict.fromkeys(("He", "Ne", "Ar"), 0.4)
-"""1/Å, of closed shells, whose bands are flat. Their smearing is Gaussian: under cold smearing pw.x 6.7 may put the
-Fermi level of an insulator at the top of its valence band, with an energy wrong by 0.1 eV and a positive -TS."""
-WIDTH = 0.02
-"""Ry, cold smearing."""
-PROTOCOL = dataclasses.replace(load_protocol("stringent"), degauss=WIDTH, mixing_beta=0.7)
-"""Threshold 1e-10 Ry per atom; cutoffs are the element's own."""
+"""1/Å, of closed shells, whose bands are flat."""
+PROTOCOL = dataclasses.replace(load_protocol("stringent"), degauss=load_protocol("balanced").degauss, mixing_beta=0.7)
+"""Threshold 1e-10 Ry per atom, smearing of `balanced`; cutoffs are the element's own."""
 GPA = 160.21766208
 """GPa in one eV/Å^3."""
 GOALS = {"fast": (2.0, 15.0), "balanced": (0.5, 7.0), "stringent": (0.5, 7.0)}
@@ -104,8 +101,7 @@ def measure(
 ) -> dict[str, Any]:
     """Figures of one run of pw.x: volume in Å^3 and energy in eV, both per atom, and what it took."""
     atoms = crystal(element, structure, scale)
-    protocol = dataclasses.replace(PROTOCOL, smearing="gaussian") if element in NOBLE_SPACING else PROTOCOL
-    parameters = pw_parameters(protocol, [element], [element] * len(atoms), as_pair(cutoffs))
+    parameters = pw_parameters(PROTOCOL, [element], [element] * len(atoms), as_pair(cutoffs))
     mesh = kpoint_mesh(crystal(element, structure).cell.array, spacing or NOBLE_SPACING.get(element, SPACING))
     run = run_pw(atoms, parameters, mesh, family)
     figures = {"converged": run["converged"], "mesh": mesh[0], "cpu_s": run["cpu_s"], "pw_version": run["pw_version"]}
@@ -211,13 +207,15 @@ def misses(elements: Mapping[str, Any]) -> list[tuple[str, str, str, float, floa
 
 def load() -> dict[str, Any]:
     """What has been measured with the recipes as they are now."""
-    kept = json.loads(RESULTS.read_text())["elements"] if RESULTS.is_file() else {}
+    head = {"spacing": SPACING, "noble_spacing": NOBLE_SPACING, "numerics": numerics(PROTOCOL)}
+    found = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    kept = found["elements"] if all(found.get(key) == value for key, value in head.items()) else {}
     fresh = {}
     for element in load_elements():
         recipe = load_recipe(element).hash
         current = kept.get(element, {}).get("recipe") == recipe
         fresh[element] = kept[element] if current else {"recipe": recipe, "runs": {}}
-    return {"spacing": SPACING, "noble_spacing": NOBLE_SPACING, "degauss": WIDTH, "elements": fresh}
+    return {**head, "elements": fresh}
 
 
 def save(results: Mapping[str, Any]) -> None:
@@ -226,9 +224,7 @@ def save(results: Mapping[str, Any]) -> None:
     for element, entry in results["elements"].items():
         lines = ",\n".join(f"   {json.dumps(key)}: {json.dumps(run)}" for key, run in entry["runs"].items())
         rows.append(f'  "{element}": {{"recipe": "{entry["recipe"]}", "runs": {{\n{lines}\n  }}}}')
-    head = "".join(
-        f" {json.dumps(key)}: {json.dumps(results[key])},\n" for key in ("spacing", "noble_spacing", "degauss")
-    )
+    head = "".join(f" {json.dumps(key)}: {json.dumps(value)},\n" for key, value in results.items() if key != "elements")
     temporary = RESULTS.with_suffix(".part")
     temporary.write_text("{\n" + head + ' "elements": {\n' + ",\n".join(rows) + "\n }\n}\n")
     os.replace(temporary, RESULTS)

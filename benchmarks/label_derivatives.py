@@ -5,9 +5,7 @@ choices two are changed: the k mesh is that of `fast` for all (fixed in reduced 
 goes with the strain; what is tested does not depend on its density), and self-consistency ends at THRESHOLD.
 
 - forces: three components of one atom and one direction in which all atoms move, against central differences.
-- stress at a constant basis set: isotropic strain with cutoffs that go with the inverse square of the lengths, so that
-  every plane wave stays. This is the derivative that pw.x prints.
-- stress at a constant cutoff, shear and traceless: no plane-wave count changes to first order.
+- stress, shear and traceless: against central differences.
 - Pulay stress: five volumes at a constant cutoff, as labels of different cells have it. What the energy does beyond the
   integral of the printed stress is fitted by a straight line in the volume; its slope is the Pulay stress.
 
@@ -31,7 +29,7 @@ import ase
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pw_run import pseudopotentials, run_pw
+from pw_run import numerics, pseudopotentials, run_pw
 
 from aiida_argonaut.dft_inputs.elements import STRINGENCIES
 from aiida_argonaut.dft_inputs.kpoints import kpoint_mesh
@@ -54,8 +52,6 @@ THRESHOLD = 1e-11
 """Ry per atom."""
 STEP = 0.005
 """Å, of a displaced atom, to each side."""
-STRAIN = 0.002
-"""Isotropic, with the same plane waves, to each side."""
 SHEAR = 0.005
 """Traceless, to each side."""
 VOLUMES = (-0.03, -0.015, 0.015, 0.03)
@@ -95,31 +91,26 @@ def strained(atoms: ase.Atoms, strain: Array) -> ase.Atoms:
     return changed
 
 
-def variants(atoms: ase.Atoms, steps: bool) -> Iterator[tuple[str, ase.Atoms, float]]:
-    """Name of a run, its cell, and the factor on its cutoffs."""
-    yield "0", atoms, 1.0
+def variants(atoms: ase.Atoms, steps: bool) -> Iterator[tuple[str, ase.Atoms]]:
+    """Name of a run and its cell."""
+    yield "0", atoms
     for linear in VOLUMES:
-        yield f"volume {linear:+g}", strained(atoms, linear * np.eye(3)), 1.0
-    for sign in (-1, 1):
-        changed = strained(atoms, sign * STRAIN * np.eye(3))
-        yield f"same waves {sign * STRAIN:+g}", changed, (1 + sign * STRAIN) ** -2
+        yield f"volume {linear:+g}", strained(atoms, linear * np.eye(3))
     moves = directions(atoms)
     for name, step in [(name, STEP) for name in moves] + [("x", step) for step in STEPS if steps]:
         for sign in (-1, 1):
             moved = atoms.copy()
             moved.positions += sign * step * moves[name]
-            yield f"move {name} {sign * step:+g}", moved, 1.0
+            yield f"move {name} {sign * step:+g}", moved
     for name, matrix in DIRECTIONS.items():
         for sign in (-1, 1):
-            yield f"strain {name} {sign * SHEAR:+g}", strained(atoms, sign * SHEAR * np.array(matrix)), 1.0
+            yield f"strain {name} {sign * SHEAR:+g}", strained(atoms, sign * SHEAR * np.array(matrix))
 
 
-def run(atoms: ase.Atoms, protocol: Protocol, mesh: tuple[int, int, int], factor: float, family: Path) -> Any:
+def run(atoms: ase.Atoms, protocol: Protocol, mesh: tuple[int, int, int], family: Path) -> Any:
     """Figures of one run of pw.x."""
     symbols = atoms.get_chemical_symbols()
-    wavefunction, density = protocol.cutoffs(symbols)
-    cutoffs = (wavefunction * factor, density * factor)
-    return run_pw(atoms, pw_parameters(protocol, symbols, symbols, cutoffs, keep_files=True), mesh, family)
+    return run_pw(atoms, pw_parameters(protocol, symbols, symbols, keep_files=True), mesh, family)
 
 
 def measure(name: str, protocol_name: str, runs: dict[str, Any], family: Path, options: Any) -> Iterator[str]:
@@ -131,11 +122,11 @@ def measure(name: str, protocol_name: str, runs: dict[str, Any], family: Path, o
     mesh = kpoint_mesh(made.cell, load_protocol("fast").kpoints_spacing)
     tight = replace(protocol, conv_thr_per_atom=THRESHOLD)
     if "own threshold" not in runs:
-        runs["own threshold"] = run(atoms, protocol, mesh, 1.0, family)
+        runs["own threshold"] = run(atoms, protocol, mesh, family)
         yield "own threshold"
-    for key, changed, factor in variants(atoms, options.steps):
+    for key, changed in variants(atoms, options.steps):
         if key not in runs and key.split()[0] in ("0", *options.only.split(",")):
-            runs[key] = run(changed, tight, mesh, factor, family)
+            runs[key] = run(changed, tight, mesh, family)
             yield key
 
 
@@ -157,17 +148,16 @@ def force_errors(runs: dict[str, Any], atoms: ase.Atoms, step: float = STEP) -> 
     return found
 
 
-def stress_errors(runs: dict[str, Any], atoms: ase.Atoms, strain: float = STRAIN) -> dict[str, float]:
-    """Printed stress minus dE/de/V in GPa: of the isotropic strain with the same plane waves, and of the traceless."""
-    cases = {"same waves": (np.eye(3) / 3, 3 * strain)}  # three times the strain in one component, in the mean stress
-    cases |= {f"strain {name}": (np.array(matrix), SHEAR) for name, matrix in DIRECTIONS.items()}
+def stress_errors(runs: dict[str, Any], atoms: ase.Atoms) -> dict[str, float]:
+    """Printed stress minus dE/de/V in GPa, of the traceless strains."""
     found = {}
-    for name, (matrix, size) in cases.items():
-        keys = [f"{name} {sign * (strain if name == 'same waves' else size):+g}" for sign in (-1, 1)]
+    for name, matrix in DIRECTIONS.items():
+        keys = [f"strain {name} {sign * SHEAR:+g}" for sign in (-1, 1)]
         if all(key in runs for key in keys):
             low, high = (runs[key]["energy"] for key in keys)
-            slope = (high - low) / (2 * size) / atoms.get_volume()
-            found[name] = float(np.sum(tensor(runs["0"]["stress"]) * matrix) - slope) * EV_PER_ANGSTROM3_IN_GPA
+            slope = (high - low) / (2 * SHEAR) / atoms.get_volume()
+            printed = np.sum(tensor(runs["0"]["stress"]) * np.array(matrix))
+            found[name] = float(printed - slope) * EV_PER_ANGSTROM3_IN_GPA
     return found
 
 
@@ -200,8 +190,8 @@ def table(cells: dict[str, Any]) -> list[str]:
     """Lines of Markdown: a row per cell and protocol."""
     lines = [
         "| cell | protocol | cutoffs, Ry | largest force error, meV/Å (threshold) "
-        "| stress error, same plane waves, GPa | traceless stress error, GPa | Pulay stress, GPa | CPU s per run |",
-        "|---|---|---|---|---|---|---|---|",
+        "| traceless stress error, GPa | Pulay stress, GPa | CPU s per run |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name in CELLS:
         atoms = configuration(name).to_atoms()
@@ -211,13 +201,13 @@ def table(cells: dict[str, Any]) -> list[str]:
                 continue
             forces, stresses = force_errors(runs, atoms), stress_errors(runs, atoms)
             own = np.abs(np.array(runs["own threshold"]["forces"]) - runs["0"]["forces"]).max() * 1000
-            shear = [abs(error) for key, error in stresses.items() if key != "same waves"]
+            shear = [abs(error) for error in stresses.values()]
             pulay = pulay_stress(runs, atoms)
             cutoffs = load_protocol(stringency).cutoffs(atoms.get_chemical_symbols())
             worst = max((abs(error) for error in forces.values()), default=None)
             lines.append(
                 f"| {name} | {stringency} | {cutoffs[0]:g}/{cutoffs[1]:g} | {told(worst, '.1f')} ({own:.1f}) "
-                f"| {told(stresses.get('same waves'), '+.3f')} | {told(max(shear, default=None), '.2f')} "
+                f"| {told(max(shear, default=None), '.2f')} "
                 f"| {'-' if pulay is None else f'{pulay[0]:+.2f} ± {pulay[1]:.2f}'} "
                 f"| {np.mean([one['cpu_s'] for one in runs.values()]):.1f} |"
             )
@@ -259,10 +249,11 @@ def main() -> None:
     parser.add_argument("--cells", default=",".join(CELLS))
     parser.add_argument("--protocols", default="fast,balanced")
     parser.add_argument("--steps", action="store_true", help="other steps for one force component too")
-    parser.add_argument("--only", default="volume,same,move,strain", help="first words of the names of runs")
+    parser.add_argument("--only", default="volume,move,strain", help="first words of the names of runs")
     parser.add_argument("--table", action="store_true", help="print the tables only")
     options = parser.parse_args()
-    head: dict[str, Any] = {"family": family_label(), "seed": SEED}
+    made_by = {name: numerics(load_protocol(name)) for name in STRINGENCIES}
+    head: dict[str, Any] = {"family": family_label(), "seed": SEED, "numerics": made_by}
     found = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {**head, "cells": {}}
     cells = found.pop("cells")
     if found != head:

@@ -25,7 +25,7 @@ from typing import Any
 import ase
 import numpy as np
 from numpy.typing import NDArray
-from pw_run import pseudopotentials, run_pw
+from pw_run import numerics, pseudopotentials, run_pw
 from reference_atoms import run_atom
 
 from aiida_argonaut.dft_inputs.protocol import load_protocol, pw_parameters
@@ -198,7 +198,8 @@ def save(results: dict[str, Any]) -> None:
     """Write the file whole, one run per line."""
     runs = ",\n".join(f"  {json.dumps(key)}: {json.dumps(one)}" for key, one in results["runs"].items())
     temporary = RESULTS.with_suffix(".part")
-    temporary.write_text(f'{{\n "family": {json.dumps(results["family"])},\n "runs": {{\n{runs}\n }}\n}}\n')
+    head = "".join(f" {json.dumps(key)}: {json.dumps(value)},\n" for key, value in results.items() if key != "runs")
+    temporary.write_text(f'{{\n{head} "runs": {{\n{runs}\n }}\n}}\n')
     os.replace(temporary, RESULTS)
 
 
@@ -207,9 +208,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", action="store_true", help="print the table only")
     options = parser.parse_args()
-    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"family": family_label(), "runs": {}}
-    if results["family"] != family_label():
-        parser.error(f"{RESULTS.name} is of {results['family']}, not {family_label()}; move it away to measure anew")
+    head = {"family": family_label(), "numerics": numerics(load_protocol(PROTOCOL))}
+    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {**head, "runs": {}}
+    found = {key: results.get(key) for key in head}
+    if found != head:
+        parser.error(f"{RESULTS.name} is of {found}, asked is {head}; move it away to measure anew")
     if not options.table:
         for key, make in wanted(pseudopotentials()):
             if key not in results["runs"]:

@@ -17,11 +17,17 @@ import ase
 import ase.io
 import numpy as np
 
+from aiida_argonaut.dft_inputs.protocol import Protocol
 from aiida_argonaut.dft_inputs.pseudos.build import build_family
 from aiida_argonaut.dft_inputs.pseudos.recipes import family_label
 from aiida_argonaut.dft_inputs.pw_output import pw_version
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "aiida-argonaut"
+
+
+def numerics(protocol: Protocol) -> dict[str, Any]:
+    """What of a protocol decides a number beside cutoffs and k points: runs of another one are not to be mixed in."""
+    return {key: getattr(protocol, key) for key in ("smearing", "degauss", "cutoff_smoothing")}
 
 
 def pseudopotentials() -> Path:
@@ -45,7 +51,7 @@ def run_pw(
 
     Returns:
         `converged`, `cpu_s` (user and system time of pw.x), `pw_version`, and if converged `scf_steps`, `energy` eV,
-        `forces` (n, 3) eV/Å, `stress` (6,) eV/Å^3 in ASE's order and sign.
+        `forces` (n, 3) eV/Å and, where it was asked for, `stress` (6,) eV/Å^3 in ASE's order and sign.
     """
     symbols = sorted(set(atoms.get_chemical_symbols()))
     control = {**parameters["CONTROL"], "pseudo_dir": str(family), "outdir": "./out"}
@@ -87,5 +93,5 @@ def _answer(folder: Path, stdout: str) -> dict[str, Any]:
         "scf_steps": int(steps[-1]),
         "energy": round(float(result.get_potential_energy()), 6),
         "forces": np.round(result.get_forces(), 5).tolist(),
-        "stress": np.round(result.get_stress(), 7).tolist(),
+        **({"stress": np.round(result.get_stress(), 7).tolist()} if "stress" in result.calc.results else {}),
     }

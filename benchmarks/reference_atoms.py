@@ -15,10 +15,11 @@ import json
 import math
 import os
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import ase
-from pw_run import pseudopotentials, run_pw
+from pw_run import numerics, pseudopotentials, run_pw
 
 from aiida_argonaut.dft_inputs.elements import load_elements
 from aiida_argonaut.dft_inputs.protocol import SPINS, load_protocol
@@ -51,27 +52,17 @@ def header_energy(symbol: str, family: Path) -> float:
     return round(upf.total_energy * RYDBERG_EV, 6)
 
 
-def cold_smearing(filling: float) -> float:
-    """-TS of one level and spin in units of the width, where this share of it is filled (cold smearing as in pw.x).
-
-    The occupation first reaches 1 at 0.92 widths below the Fermi energy. pw.x 6.7 may stop there instead of in the gap,
-    where -TS is zero: a closed shell then has the -TS of filling 1.
-    """
-    low, high = -10.0, 1.0
-    while high - low > 1e-12:
-        x = (low + high) / 2
-        y = x - 1 / math.sqrt(2)
-        occupation = 0.5 + 0.5 * math.erf(y) + math.exp(-(y**2)) / math.sqrt(2 * math.pi)
-        low, high = (x, high) if occupation < filling else (low, x)
-    y = low - 1 / math.sqrt(2)
-    return y * math.exp(-(y**2)) / math.sqrt(2 * math.pi)
+def gaussian_smearing(filling: float) -> float:
+    """-TS of one level and spin in units of the width, where this share of it is filled (Gaussian smearing)."""
+    x = NormalDist(0.0, math.sqrt(0.5)).inv_cdf(filling)
+    return -math.exp(-(x**2)) / (2 * math.sqrt(math.pi))
 
 
 def smearing_energy(symbol: str, degauss: float) -> float:
     """-TS in eV of the spherical atom: the levels of the open shell equally filled, nothing from closed shells."""
     shells = load_recipes([symbol])[symbol].valence_shells
     fillings = [(2 * m + 1, n / (4 * m + 2)) for state, n in shells.items() for m in [SHELLS.index(state[1])] if n > 0]
-    return sum(2 * m * cold_smearing(filling) for m, filling in fillings if filling < 1) * degauss * RYDBERG_EV
+    return sum(2 * m * gaussian_smearing(filling) for m, filling in fillings if filling < 1) * degauss * RYDBERG_EV
 
 
 def table(results: dict[str, Any], protocol: str = "fast") -> list[str]:
@@ -136,9 +127,11 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="factor on the edges of the box")
     parser.add_argument("--table", action="store_true", help="print the tables only")
     options = parser.parse_args()
-    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"family": family_label(), "runs": {}}
-    if results["family"] != family_label():
-        parser.error(f"{RESULTS.name} is of {results['family']}, not {family_label()}; move it away to measure anew")
+    head = {"family": family_label(), "numerics": numerics(load_protocol(options.protocol))}
+    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {**head, "runs": {}}
+    found = {key: results.get(key) for key in head}
+    if found != head:
+        parser.error(f"{RESULTS.name} is of {found}, asked is {head}; move it away to measure anew")
     if not options.table:
         family = pseudopotentials()
         results["headers"] = {symbol: header_energy(symbol, family) for symbol in load_elements()}

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pw_run import pseudopotentials, run_pw
+from pw_run import numerics, pseudopotentials, run_pw
 
 from aiida_argonaut.dft_inputs import cost
 from aiida_argonaut.dft_inputs.kpoints import kpoint_mesh
@@ -141,7 +141,8 @@ def main() -> None:
     options = parser.parse_args()
     recipe = load_recipe(options.recipe)
     path = RESULTS / f"source_labels-{options.recipe.stem}-{options.seed}-{options.protocol}.json"
-    head = {"family": family_label(), "recipe_hash": recipe.content_hash, "seed": options.seed}
+    made_by = {"family": family_label(), "numerics": numerics(load_protocol(options.protocol))}
+    head = {**made_by, "recipe_hash": recipe.content_hash, "seed": options.seed}
     wanted = first_of_each_source(recipe, options.seed, options.n)
     if options.prices:
         prices: dict[str, list[float]] = {}

@@ -33,6 +33,9 @@ REASONS = (
     "energy_cap",
 )
 """Reason codes, in the order in which a label is looked at."""
+MAX_POSITIVE = 0.01
+"""eV/atom: -TS may be positive under cold smearing, by some meV in a metal; by more where pw.x has put the Fermi level
+at the edge of a gap (docs/dft.md). Under other smearings it never is."""
 PRINTED = 0.5e-8 * RYDBERG
 """eV: pw.x prints the estimated accuracy of the energy to 1e-8 Ry."""
 
@@ -81,6 +84,9 @@ def first_problem(
     ):  # fmt: skip
         if not abs(found.get(key, 0.0)) <= cap:
             return reason, f"a {what} of {found[key]:.4g} {unit}, the cap is {cap:g}"
+    smeared = found.get("smearing_eV_per_atom", 0.0)
+    if not smeared <= MAX_POSITIVE:
+        return "smearing_cap", f"-TS is positive, {smeared:.4g} eV/atom: the Fermi level is at the edge of a gap"
     low, high = protocol.min_energy_per_atom, protocol.max_energy_per_atom
     bound = found.get("energy_per_atom_eV", 0.0)
     if not low <= bound <= high:

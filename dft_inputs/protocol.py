@@ -32,6 +32,10 @@ D3 = {"vdw_corr": "dft-d3", "dftd3_version": 4, "dftd3_threebody": False}
 Triples of atoms, which pw.x would add by itself, cost seconds per label. A free atom has no dispersion, so that
 reference energies stay what they are.
 """
+SMOOTH_WIDTH = 0.4
+"""Width of the smooth edge (`q2sigma` of pw.x) as a share of `cutoff_smoothing`."""
+SMOOTH_HEIGHT = 1000.0
+"""Ry: half of what the kinetic energy of a plane wave beyond the edge is raised by (`qcutz`)."""
 MINIMUM_MAGNETIZATION = 0.05
 """Of a closed-shell atom in the collinear protocol: lets the density find out by itself."""
 
@@ -72,6 +76,9 @@ class Protocol:
     """Ry; None: from elements.yaml."""
     density_cutoff: float | None = None
     """Ry; None: from elements.yaml."""
+    cutoff_smoothing: float = 0.0
+    """Ry by which plane waves go beyond the wave-function cutoff, which is then a smooth edge (see `plane_waves`); 0: a
+    hard one."""
     dispersion: str = "none"
     """none, or d3 (see D3)."""
     max_net_force: float = 0.01
@@ -103,6 +110,10 @@ class Protocol:
             optional = value is None and key.endswith("_cutoff")
             if not optional and not (_is_number(value) and value > 0):
                 raise ProtocolError(f"protocol {self.name}: {key} must be a number above 0, got {value!r}")
+        if not (_is_number(self.cutoff_smoothing) and self.cutoff_smoothing >= 0):
+            raise ProtocolError(
+                f"protocol {self.name}: cutoff_smoothing must be a number of Ry from 0, got {self.cutoff_smoothing!r}"
+            )
         if self.mixing_beta > 1:
             raise ProtocolError(f"protocol {self.name}: mixing_beta must be at most 1, got {self.mixing_beta}")
         low, high = self.min_energy_per_atom, self.max_energy_per_atom
@@ -187,8 +198,7 @@ def pw_parameters(
             f"a label needs atoms of the campaign's elements {sorted(set(elements))}, got {foreign or 'none'}"
         )
     system: dict[str, Any] = {
-        "ecutwfc": wavefunction,
-        "ecutrho": density,
+        **plane_waves(protocol, (wavefunction, density)),
         "occupations": "smearing",
         "smearing": protocol.smearing,
         "degauss": protocol.degauss,
@@ -212,6 +222,31 @@ def pw_parameters(
             "electron_maxstep": protocol.electron_maxstep,
         },
     }
+
+
+def plane_waves(protocol: Protocol, cutoffs: tuple[float, float]) -> dict[str, float]:
+    """What pw.x is told of its plane waves: a hard cutoff, or a smooth edge that stays where it is when cells change.
+
+    With a hard cutoff plane waves come and go as a cell is strained. The printed stress is that of constant plane
+    waves, so that energies of cells of different volume contradict it (Pulay stress). M. Bernasconi et al., J. Phys.
+    Chem. Solids 56, 501 (1995), raise the kinetic energy of what lies beyond a fixed energy instead, by
+    height * (1 + erf((k^2 - cutoff) / width)): plane waves are gone before the hard edge, and the stress knows of it.
+    Height and width are ours (docs/dft.md).
+
+    Args:
+        protocol: `cutoff_smoothing`.
+        cutoffs: Ry, wave functions and density.
+
+    Returns:
+        `ecutwfc` and `ecutrho` in Ry, with a smooth edge both larger in proportion, and `ecfixed`, `q2sigma`, `qcutz`.
+    """
+    wavefunction, density = cutoffs
+    beyond = protocol.cutoff_smoothing
+    if not beyond:
+        return {"ecutwfc": wavefunction, "ecutrho": density}
+    last = wavefunction + beyond
+    edge = {"ecfixed": wavefunction, "q2sigma": round(SMOOTH_WIDTH * beyond, 6), "qcutz": SMOOTH_HEIGHT}
+    return {"ecutwfc": last, "ecutrho": round(density * last / wavefunction, 6), **edge}
 
 
 def starting_magnetization(elements: Iterable[str]) -> dict[str, float]:
@@ -252,6 +287,8 @@ def protocol_document(
         "spin": protocol.spin,
         "pseudopotentials": dict(sorted(pseudo_md5s.items())),
     }
+    if protocol.cutoff_smoothing:
+        document["plane_waves_ry"] = plane_waves(protocol, (float(wavefunction), float(density)))
     if protocol.spin == "collinear":
         document["starting_magnetization"] = starting_magnetization(pseudo_md5s)
     if protocol.dispersion != "none":

@@ -96,6 +96,9 @@ PROTOCOL_KEYS = {
     "SYSTEM": (
         "ecutwfc",
         "ecutrho",
+        "ecfixed",
+        "q2sigma",
+        "qcutz",
         "occupations",
         "smearing",
         "degauss",

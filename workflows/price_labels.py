@@ -10,7 +10,7 @@ from ase.data import chemical_symbols
 
 from ..dft_inputs.cost import SPREAD, PseudoSize, label_core_seconds, label_size, pseudo_size, scratch_bytes
 from ..dft_inputs.kpoints import kpoint_mesh
-from ..dft_inputs.protocol import Protocol
+from ..dft_inputs.protocol import Protocol, plane_waves
 from ..mlip.frames import Configuration
 from ..provenance_db.spending import cores_of
 from .price_record import ENOUGH, ENOUGH_JOBS, calibration, label_rates, losses, pw_ratios
@@ -86,7 +86,10 @@ def _pw_price(builder: Any, label: Mapping[str, Any], drawn: Sample, cores: int)
     sizes = {
         symbol: pseudo.base.repository.get_object_size(pseudo.filename) for symbol, pseudo in builder.pseudos.items()
     }
-    first, later = (_mean(configurations, label, pseudos, sizes) for configurations in (drawn.first, drawn.later))
+    first, later = (
+        _mean(configurations, label, pseudos, sizes)
+        for configurations in (drawn.first or drawn.later, drawn.later or drawn.first)
+    )
     number = len(drawn.first) + len(drawn.later)
     sampled = f"{number} configurations of this campaign by the model of docs/prices.md"
     if known is not None:
@@ -108,12 +111,13 @@ def _mean(
 ) -> tuple[float, float]:
     """Mean core-seconds and bytes of scratch, uncalibrated."""
     protocol = Protocol(**label["request"])
+    waves = plane_waves(protocol, tuple(label["cutoffs"]))
     seconds = scratch = 0.0
     for configuration in configurations:
         symbols = [chemical_symbols[z] for z in configuration.numbers]
         cell = configuration.cell if configuration.periodic else [[10.0, 0, 0], [0, 10.0, 0], [0, 0, 10.0]]
         size = label_size(
-            cell, symbols, pseudos, tuple(label["cutoffs"]),
+            cell, symbols, pseudos, (waves["ecutwfc"], waves["ecutrho"]),
             kpoint_mesh(cell, protocol.kpoints_spacing), protocol.spin == "collinear", protocol.conv_thr_per_atom,
         )  # fmt: skip
         seconds += label_core_seconds(size)

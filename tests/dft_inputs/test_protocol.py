@@ -11,6 +11,7 @@ from aiida_argonaut.dft_inputs.protocol import (
     ProtocolError,
     document_hash,
     load_protocol,
+    plane_waves,
     protocol_document,
     protocol_hash,
     pw_parameters,
@@ -73,9 +74,11 @@ def test_hash_is_stable_and_shaped():
     )
 
 
-def test_hashes_of_labels_made_before_dispersion_was_a_choice_still_hold():
-    assert protocol_hash(load_protocol("fast"), MD5S, "6.7") == "p87f67638691cc09663ae009c4d0a053"
-    collinear = load_protocol("stringent", {"spin": "collinear"})
+def test_hashes_of_labels_made_before_dispersion_and_edge_were_choices_still_hold():
+    old = {"smearing": "cold", "cutoff_smoothing": 0.0}
+    fast = load_protocol("fast", {**old, "degauss": 0.02})
+    assert protocol_hash(fast, MD5S, "6.7") == "p87f67638691cc09663ae009c4d0a053"
+    collinear = load_protocol("stringent", {**old, "degauss": 0.01, "spin": "collinear"})
     assert protocol_hash(collinear, MD5S, "6.7") == "p70aec6961dde6282abc00acd30bf5bd"
 
 
@@ -84,7 +87,9 @@ def test_hashes_of_labels_made_before_dispersion_was_a_choice_still_hold():
     [
         {"kpoints_spacing": 0.9},
         {"degauss": 0.03},
-        {"smearing": "gaussian"},
+        {"smearing": "cold"},
+        {"cutoff_smoothing": 0.0},
+        {"cutoff_smoothing": 5.0},
         {"conv_thr_per_atom": 1e-6},
         {"spin": "collinear"},
         {"dispersion": "d3"},
@@ -133,8 +138,8 @@ def test_a_request_of_an_older_record_is_still_a_protocol():
     request = dataclasses.asdict(load_protocol("fast"))
     for key in ("dispersion", "max_net_force", "max_force_correction", "max_smearing_energy", "min_energy_per_atom"):
         del request[key]
-    del request["max_energy_per_atom"]
-    assert Protocol(**request) == load_protocol("fast")
+    del request["max_energy_per_atom"], request["cutoff_smoothing"]
+    assert Protocol(**request) == load_protocol("fast", {"cutoff_smoothing": 0.0})
 
 
 def test_document_can_be_compared():
@@ -150,10 +155,24 @@ def test_cutoffs_are_those_of_the_campaign():
     sodium, aluminium = campaign_cutoffs(["Na"], "fast"), campaign_cutoffs(["Al"], "fast")
     assert sodium[0] > aluminium[0]
     system = pw_parameters(fast, ["Al", "Na"], ["Al"])["SYSTEM"]
+    assert system["ecfixed"] == max(sodium[0], aluminium[0])
+    hard = load_protocol("fast", {"cutoff_smoothing": 0.0})
+    system = pw_parameters(hard, ["Al", "Na"], ["Al"])["SYSTEM"]
     assert (system["ecutwfc"], system["ecutrho"]) == (max(sodium[0], aluminium[0]), max(sodium[1], aluminium[1]))
-    assert pw_parameters(fast, ["Al"], ["Al"], (33.0, 150.0))["SYSTEM"]["ecutrho"] == 150.0
+    assert pw_parameters(hard, ["Al"], ["Al"], (33.0, 150.0))["SYSTEM"]["ecutrho"] == 150.0
     with pytest.raises(ElementError, match="Fe"):
         campaign_cutoffs(["Fe"], "fast")
+
+
+def test_the_smooth_edge_lies_at_the_cutoff_and_the_hard_one_beyond_it():
+    waves = plane_waves(load_protocol("fast", {"cutoff_smoothing": 4.0}), (40.0, 320.0))
+    assert waves == {"ecutwfc": 44.0, "ecutrho": 352.0, "ecfixed": 40.0, "q2sigma": 1.6, "qcutz": 1000.0}
+    assert plane_waves(load_protocol("fast", {"cutoff_smoothing": 0}), (40.0, 320.0)) == {
+        "ecutwfc": 40.0,
+        "ecutrho": 320.0,
+    }
+    with pytest.raises(ProtocolError, match="cutoff_smoothing must be a number of Ry from 0, got -1"):
+        load_protocol("fast", {"cutoff_smoothing": -1})
 
 
 def test_parameters_follow_the_configuration():

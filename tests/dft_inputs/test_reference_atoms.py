@@ -8,9 +8,16 @@ import subprocess
 import pytest
 
 from aiida_argonaut.dft_inputs.elements import ElementError, load_elements
-from aiida_argonaut.dft_inputs.protocol import ProtocolError, load_protocol, pw_parameters
+from aiida_argonaut.dft_inputs.protocol import ProtocolError, load_protocol, plane_waves, pw_parameters
 from aiida_argonaut.dft_inputs.pseudos.build import build_family
-from aiida_argonaut.dft_inputs.reference_atoms import BOX, THRESHOLD, reference_atom, unpaired_electrons
+from aiida_argonaut.dft_inputs.reference_atoms import (
+    BOX,
+    THRESHOLD,
+    is_reference_atom,
+    judged_by,
+    reference_atom,
+    unpaired_electrons,
+)
 
 SMOOTH, COLLINEAR = load_protocol("fast"), load_protocol("fast", {"spin": "collinear"})
 
@@ -49,9 +56,10 @@ def test_smooth_atom_is_smeared_like_every_label():
 
 def test_cutoffs_are_those_of_the_campaign():
     table = load_elements()
-    assert reference_atom(SMOOTH, "Al", ["Al", "Na"]).parameters["SYSTEM"]["ecutwfc"] == table["Na"].cutoffs["fast"][0]
-    assert reference_atom(SMOOTH, "Al").parameters["SYSTEM"]["ecutwfc"] == table["Al"].cutoffs["fast"][0]
-    assert reference_atom(SMOOTH, "Al", cutoffs=(33.0, 150.0)).parameters["SYSTEM"]["ecutrho"] == 150.0
+    for elements, wanted in ((["Al", "Na"], table["Na"].cutoffs["fast"]), (None, table["Al"].cutoffs["fast"])):
+        system = reference_atom(SMOOTH, "Al", elements).parameters["SYSTEM"]
+        assert system.items() >= plane_waves(SMOOTH, wanted).items()
+    assert reference_atom(SMOOTH, "Al", cutoffs=(33.0, 250.0)).parameters["SYSTEM"]["ecfixed"] == 33.0
     with pytest.raises(ProtocolError, match="Al"):
         reference_atom(SMOOTH, "Al", ["Na"])
 
@@ -63,6 +71,23 @@ def test_box_and_threshold():
     assert reference_atom(stringent, "B").parameters["ELECTRONS"]["conv_thr"] == THRESHOLD
     with pytest.raises(ProtocolError, match="three different edges"):
         reference_atom(SMOOTH, "H", box=(9.0, 9.0, 10.0))
+
+
+def test_an_atom_is_known_by_its_box():
+    atom = reference_atom(SMOOTH, "O")
+    assert is_reference_atom([8], [[0, 0, 0]], atom.cell)
+    assert not is_reference_atom([8], [[0, 0, 0.1]], atom.cell)
+    assert not is_reference_atom([8, 8], [[0, 0, 0], [0, 0, 1.2]], atom.cell)
+    assert not is_reference_atom([8], [[0, 0, 0]], [[BOX[0] + 0.1, 0, 0], *atom.cell[1:]])
+
+
+def test_an_atom_is_judged_by_what_it_was_asked():
+    loose, tight = load_protocol("fast", {"conv_thr_per_atom": 1e-5}), load_protocol("stringent")
+    assert judged_by(tight).conv_thr_per_atom == THRESHOLD
+    assert judged_by(loose).conv_thr_per_atom == 1e-5
+    wide = load_protocol("fast", {"degauss": 0.05})
+    assert judged_by(wide).max_smearing_energy == pytest.approx(5 * 0.05 * 13.605693)
+    assert judged_by(wide).max_force == wide.max_force
 
 
 def test_an_atom_has_no_dispersion():
