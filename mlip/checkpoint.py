@@ -46,6 +46,16 @@ class TrainingState:
     rate_factor: float = 1.0
     """Halved at every roll-back."""
     rollbacks: int = 0
+    batch_share: float = 1.0
+    """Of the batch size; halved when the memory does not suffice."""
+    tied: bool = False
+    """Whether blocks still share weights."""
+    compiled: bool | None = None
+    """Whether steps are compiled; None: not decided yet."""
+    compile_seconds: float = 0.0
+    """Part of `seconds`."""
+    since_best: int = 0
+    """Validations since the best one."""
     metrics: list[dict[str, Any]] = field(default_factory=list)
     """Lines of metrics.jsonl so far."""
 
@@ -78,7 +88,7 @@ class TrainingState:
                         f"{path}: the checkpoint belongs to a training with other data, settings or seed; "
                         "delete it, or train into another folder"
                     )
-                tensors = {name: handle.get_tensor(name) for name in _TENSORS}
+                tensors = {name: handle.get_tensor(name).clone() for name in _TENSORS}  # aligned, as at the start
             return cls(**tensors, **json.loads(notes["numbers"]))
         except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise CheckpointError(

@@ -29,12 +29,11 @@ from torch import Tensor
 from .baseline import Baseline, check_elements
 from .frames import Configuration
 from .graph import Graph, build_graph, device_of, join, split_by_bonds
+from .model_folder import FORMAT, ModelFilesError, read_model_folder
 from .potential import Architecture, Parameters, add, baseline_part, get_architecture, network_part
 from .predictions import Prediction
 from .settings import settings_from_mapping
 
-FORMAT = 1
-"""Version of config.json."""
 MAX_BONDS = 20_000
 """Bonds per evaluated batch: large enough to hide the cost of small operations, small enough for the caches."""
 
@@ -51,7 +50,7 @@ class CommitteeOutput(NamedTuple):
     forces: Tensor
     """(M, n, 3) eV/Å."""
     stress: Tensor | None
-    """(M, g, 3, 3) eV/Å^3, zero for structures without volume; None if not asked for."""
+    """(M, g, 3, 3) eV/Å^3, zero for structures without volume; None if not asked for or if the model has none."""
 
     def force_deviation(self) -> Tensor:
         """(n,) eV/Å, see `force_deviation`."""
@@ -127,7 +126,7 @@ class Committee:
         return CommitteeOutput(
             torch.stack([e.energy for e in each]),
             torch.stack([e.forces for e in each]),
-            torch.stack(tension) if stress else None,
+            torch.stack(tension) if tension else None,
         )
 
     def predict(
@@ -183,6 +182,8 @@ class Committee:
             raise CommitteeError(f"{source}: not a model folder, {' and '.join(missing)} missing")
         try:
             committee = cls(**_stored(source))
+        except ModelFilesError as error:
+            raise CommitteeError(str(error)) from error
         except KeyError as error:
             raise CommitteeError(
                 f"{source}: config.json lacks the key {error}; copy or train the model again"
@@ -202,38 +203,29 @@ def dtype_of(dtype: torch.dtype | str) -> torch.dtype:
 
 def _stored(folder: Path) -> dict[str, Any]:
     """Fields of the committee in a folder; KeyError for a missing key, ValueError or TypeError for other damage."""
-    document = _parsed("config.json", (folder / "config.json").read_text())
-    if document.get("format") != FORMAT:
-        raise ValueError(f"config.json has format {document.get('format')}, this version reads {FORMAT}")
+    documents = read_model_folder(folder)
+    document = documents.config
     architecture = get_architecture(document["architecture"])
     kind = type(next(iter(architecture.presets.values())))
     for hyperparameter in fields(kind):
         if hyperparameter.name not in document["config"]:  # a default might not be what the weights were trained with
             raise KeyError(hyperparameter.name)
     config = settings_from_mapping(kind, document["config"], "config.json: config")
-    members = _members(load_file(folder / "model.safetensors"), document["n_members"])
-    _check_shapes(members, architecture.init(config, torch.Generator().manual_seed(0)))
-    card, metrics = folder / "card.json", folder / "metrics.jsonl"
-    lines = metrics.read_text().splitlines() if metrics.is_file() else []
+    tensors = {name: part.clone() for name, part in load_file(folder / "model.safetensors").items()}
+    members = _members(tensors, document["n_members"])  # aligned in memory: products round as they did before saving
+    generator = torch.Generator().manual_seed(0)
+    with torch.device("meta"):  # only shapes are wanted, whatever sizes the file claims
+        like = architecture.init(config, generator)
+    _check_shapes(members, like)
     return {
         "architecture": architecture,
         "preset": document["preset"],
         "config": config,
         "baseline": Baseline.from_document(document["baseline"]),
         "members": members,
-        "card": _parsed(card.name, card.read_text()) if card.is_file() else {},
-        "metrics": tuple(_parsed(metrics.name, line) for line in lines),
+        "card": documents.card,
+        "metrics": documents.metrics,
     }
-
-
-def _parsed(name: str, text: str) -> dict[str, Any]:
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{name} is not valid JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise ValueError(f"{name} holds a {type(document).__name__}, expected a JSON object")
-    return document
 
 
 def _members(tensors: dict[str, Tensor], n_members: int) -> tuple[Parameters, ...]:
@@ -257,10 +249,14 @@ def _check_shapes(members: Sequence[Parameters], like: Parameters) -> None:
         found = {name: tuple(weight.shape) for name, weight in member.items()}
         wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
         if wrong:
-            raise ValueError(f"weights of member {k} do not fit the hyperparameters in config.json: {', '.join(wrong)}")
+            raise ValueError(f"weights of member {k} do not fit the hyperparameters in config.json: {_some(wrong)}")
         broken = sorted(name for name, weight in member.items() if not weight.isfinite().all())
         if broken:
-            raise ValueError(f"weights of member {k} hold NaN or infinite numbers: {', '.join(broken)}")
+            raise ValueError(f"weights of member {k} hold NaN or infinite numbers: {_some(broken)}")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def _predictions(graph: Graph, output: CommitteeOutput) -> list[Prediction]:

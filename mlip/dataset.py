@@ -2,7 +2,7 @@
 
 A dataset's hash does not depend on the order of its frames, on file names or on times. Frames of different protocols
 do not mix: their energies differ in meaning. Two frames are relatives if one configuration was made from the other,
-however many steps back; `split` never parts relatives, else validation would measure memory.
+however many steps back; `split` parts no relatives, else validation would measure memory.
 """
 
 from __future__ import annotations
@@ -85,17 +85,25 @@ class Dataset:
         """Atoms in all frames."""
         return sum(len(frame) for frame in self.frames)
 
+    @property
+    def one_lineage(self) -> bool:
+        """Whether all frames are relatives, so that no split keeps relatives on one side."""
+        return len(self) > 1 and len(lineages(self.frames)) == 1
+
     def split(self, validation_fraction: float, seed: int) -> tuple[Dataset, Dataset]:
         """(train, validation) with whole lineages on one side or the other.
 
         Lineages are drawn in an order shuffled with `seed` and go to validation while that brings its size nearer to
         `validation_fraction` of the frames. With two or more lineages and a fraction above 0 each side gets at least
-        one. The result depends on the set of frames, not on their order. Raises DatasetError for a fraction outside
-        [0, 1).
+        one. Where all frames are of one lineage (see `one_lineage`) the frames themselves are drawn: validation then
+        says less. The result depends on the set of frames, not on their order. Raises DatasetError for a fraction
+        outside [0, 1).
         """
         if not 0 <= validation_fraction < 1:
             raise DatasetError(f"validation_fraction {validation_fraction}: expected 0 <= fraction < 1")
         groups = lineages(self.frames)
+        if len(groups) == 1:
+            groups = [[frame] for frame in groups[0]]
         drawn = [groups[index] for index in np.random.default_rng(seed).permutation(len(groups))]
         wanted = validation_fraction * len(self.frames)
         chosen: list[LabelledFrame] = []

@@ -39,8 +39,8 @@ def read_atoms(path: str | Path | TextIO) -> list[ase.Atoms]:
     return list(iterate_atoms(path))
 
 
-def iterate_atoms(path: str | Path | TextIO) -> Iterator[ase.Atoms]:
-    """The same, one frame at a time."""
+def iterate_atoms(path: str | Path | TextIO, sensible: bool = True) -> Iterator[ase.Atoms]:
+    """The same, one frame at a time; without `sensible` the caller has to ask `beyond_sense` of each."""
     folder = isinstance(path, (str, Path)) and os.path.isdir(path)
     files = shards(path) if folder else [path]  # type: ignore[arg-type]
     index = 0
@@ -48,7 +48,7 @@ def iterate_atoms(path: str | Path | TextIO) -> Iterator[ase.Atoms]:
         if folder and Path(file).stat().st_size == 0:  # type: ignore[arg-type]  # all of it was lost
             continue
         for atoms in _frames(file):
-            if problem := beyond_sense(atoms):
+            if sensible and (problem := beyond_sense(atoms)):
                 raise FrameError(f"{file_name(path)}, frame {index}: {problem}")
             yield atoms
             index += 1

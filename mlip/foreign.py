@@ -12,6 +12,7 @@ from pathlib import Path
 
 import ase
 import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import chemical_symbols
 
 from .frames import FrameError, LabelledFrame, read_atoms
@@ -19,6 +20,13 @@ from .units import Z_MAX
 
 OWN_KEYS = ("configuration_id", "label_id", "protocol_hash", "source", "seed", "parent")
 STRUCTURE_KEYS = ("numbers", "positions")
+OTHER_NAMES = {
+    "energy": ("REF_energy", "ref_energy", "dft_energy", "DFT_energy", "Energy", "total_energy", "TotEnergy"),
+    "forces": ("REF_forces", "ref_forces", "dft_forces", "DFT_forces", "Forces", "force", "dft_force"),
+    "stress": ("REF_stress", "ref_stress", "dft_stress", "DFT_stress"),
+    "virial": ("virials", "REF_virial", "REF_virials", "ref_virial", "dft_virial", "DFT_virial"),
+}
+"""Names under which labels in eV and Å go about: of MACE, QUIP and GAP, and of public data sets."""
 
 
 def read_labelled(path: str | Path, source: str = "user") -> list[LabelledFrame]:
@@ -32,7 +40,7 @@ def read_labelled(path: str | Path, source: str = "user") -> list[LabelledFrame]
     frames = []
     for index, atoms in enumerate(read_atoms(path)):
         try:
-            frames.append(_frame(atoms, source))
+            frames.append(labelled(atoms, source))
         except (FrameError, TypeError, ValueError) as error:
             raise FrameError(f"{path}, frame {index}: {' '.join(str(error).split())}") from error
     check_labelled(frames, str(path))
@@ -56,7 +64,35 @@ def check_labelled(frames: Sequence[LabelledFrame], name: str) -> None:
             )
 
 
-def _frame(atoms: ase.Atoms, source: str) -> LabelledFrame:
+def frame_of(atoms: ase.Atoms, source: str = "user") -> LabelledFrame:
+    """A labelled frame whose labels may go by any of OTHER_NAMES; a single atom needs no forces, they are zero.
+
+    Raises FrameError, TypeError, ValueError or IndexError for a frame that cannot be used, and FrameError where two
+    such names hold different numbers.
+    """
+    results = {} if atoms.calc is None else dict(atoms.calc.results)
+    for name, others in OTHER_NAMES.items():
+        if name not in results and name not in atoms.info and not (name == "energy" and "free_energy" in results):
+            held = {key: held[key] for held in (atoms.info, atoms.arrays) for key in others if key in held}
+            values = [np.asarray(value, dtype=np.float64) for value in held.values()]
+            if any(value.shape != values[0].shape or (value != values[0]).any() for value in values[1:]):
+                raise FrameError(
+                    f"{atoms.get_chemical_formula()}: {' and '.join(held)} differ; call one of them {name}"
+                )
+            if held:
+                results[name] = values[0]
+    if len(atoms) == 1:
+        results.setdefault("forces", np.zeros((1, 3)))
+    copy = atoms.copy()
+    if "virial" in results:
+        copy.info["virial"] = results.pop("virial")
+    copy.calc = SinglePointCalculator(copy)
+    copy.calc.results.update(results)
+    return labelled(copy, source)
+
+
+def labelled(atoms: ase.Atoms, source: str) -> LabelledFrame:
+    """A frame with the labels of its calculator; raises FrameError for one without energy or forces."""
     results = atoms.calc.results if atoms.calc is not None else {}
     missing = [key for key in ("energy", "forces") if key not in results]
     if "free_energy" in results:

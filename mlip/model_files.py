@@ -1,13 +1,14 @@
 """Model folders as files: joining committees without loading a network, so that even a light daemon can do it.
 
-A model folder holds model.safetensors (tensors named 'member.<k>/<parameter>'), config.json, card.json, metrics.jsonl.
+A model folder holds model.safetensors (tensors named 'member.<k>/<parameter>'), config.json, card.json, metrics.jsonl;
+model_folder.py checks what is read.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from .model_folder import ModelDocuments, ModelFilesError, read_model_folder
 
-class ModelFilesError(ValueError):
-    """Model folders that cannot be read or joined."""
+__all__ = ["ModelFilesError", "merge_model_folders", "merged_card"]
 
 
 def merge_model_folders(folders: Sequence[str | Path], output: str | Path) -> Path:
@@ -29,22 +30,24 @@ def merge_model_folders(folders: Sequence[str | Path], output: str | Path) -> Pa
     if not folders:
         raise ModelFilesError("no model folders to merge")
     sources = [Path(folder) for folder in folders]
-    configs = [_document(folder, "config.json") for folder in sources]
-    _check_alike(sources, configs)
+    documents = [_documents(folder) for folder in sources]
+    _check_alike(sources, [each.config for each in documents])
     tensors: dict[str, np.ndarray[Any, Any]] = {}
     metrics: list[dict[str, Any]] = []
     offset = 0
-    for folder, config in zip(sources, configs, strict=True):
-        tensors.update({_renumbered(folder, name, offset): value for name, value in _tensors(folder).items()})
-        metrics += [{**line, "member": line["member"] + offset} for line in _lines(folder / "metrics.jsonl")]
-        offset += _member_count(folder, config)
-    card = merged_card([_document(folder, "card.json") for folder in sources])
+    for folder, each in zip(sources, documents, strict=True):
+        found = _tensors(folder)
+        _check_members(folder, found, each.config["n_members"])
+        tensors.update({_renumbered(name, offset): value for name, value in found.items()})
+        metrics += [{**line, "member": _member(folder, line) + offset} for line in each.metrics]
+        offset += each.config["n_members"]
+    card = merged_card([each.card for each in documents])
     target = Path(output)
     target.mkdir(parents=True, exist_ok=True)
     save_file(tensors, target / "model.safetensors")
     (target / "card.json").write_text(_json(card))
     (target / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in metrics))
-    (target / "config.json").write_text(_json({**configs[0], "n_members": offset}))
+    (target / "config.json").write_text(_json({**documents[0].config, "n_members": offset}))
     return target
 
 
@@ -53,6 +56,15 @@ def merged_card(cards: Sequence[dict[str, Any]]) -> dict[str, Any]:
     first = cards[0]
     shared = {key: value for key, value in first.items() if all(card.get(key) == value for card in cards)}
     return {**shared, "members": [member for card in cards for member in card.get("members", [card])]}
+
+
+def _documents(folder: Path) -> ModelDocuments:
+    documents = read_model_folder(folder)
+    if not (folder / "card.json").is_file():
+        raise ModelFilesError(f"{folder}: not a model folder: card.json is missing")
+    if not isinstance(documents.card.get("members", []), list):
+        raise ModelFilesError(f"{folder}: card.json: members is no list")
+    return documents
 
 
 def _check_alike(folders: Sequence[Path], configs: Sequence[dict[str, Any]]) -> None:
@@ -68,42 +80,35 @@ def _check_alike(folders: Sequence[Path], configs: Sequence[dict[str, Any]]) -> 
             )
 
 
-def _document(folder: Path, name: str) -> dict[str, Any]:
-    try:
-        document = json.loads((folder / name).read_text())
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ModelFilesError(f"{folder}: not a model folder: {name}: {error}") from error
-    if not isinstance(document, dict):
-        raise ModelFilesError(f"{folder}: {name} holds no JSON object")
-    return document
-
-
 def _tensors(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
     try:
-        return load_file(folder / "model.safetensors")
+        tensors = load_file(folder / "model.safetensors")
     except (OSError, SafetensorError) as error:
         raise ModelFilesError(f"{folder}: model.safetensors is missing or damaged: {error}") from error
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise ModelFilesError(f"{folder}: model.safetensors: '{name}' holds NaN or infinite numbers")
+    return tensors
 
 
-def _member_count(folder: Path, config: dict[str, Any]) -> int:
-    count = config.get("n_members")
-    if type(count) is not int or count < 1:
-        raise ModelFilesError(f"{folder}: config.json: n_members is {count!r}, expected a positive whole number")
-    return count
+def _check_members(folder: Path, names: Iterable[str], n_members: int) -> None:
+    members = {int(name[len("member.") : name.index("/")]) for name in names}
+    if len(members) != n_members or max(members) != n_members - 1:
+        raise ModelFilesError(
+            f"{folder}: config.json: n_members is {n_members}, model.safetensors has weights of {len(members)} members"
+        )
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    try:
-        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-        return [{**line, "member": int(line.get("member", 0))} for line in lines]
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ModelFilesError(f"{path}: not one JSON object per line: {error}") from error
+def _member(folder: Path, line: dict[str, Any]) -> int:
+    member = line.get("member", 0)
+    if type(member) is not int or member < 0:
+        raise ModelFilesError(f"{folder}: metrics.jsonl: member is {member!r}, expected a whole number")
+    return member
 
 
-def _renumbered(folder: Path, name: str, offset: int) -> str:
+def _renumbered(name: str, offset: int) -> str:
     match = re.fullmatch(r"member\.(\d+)/(.+)", name)
-    if match is None:
-        raise ModelFilesError(f"{folder}: model.safetensors has a tensor '{name}', expected 'member.<k>/<parameter>'")
+    assert match is not None  # read_model_folder has looked at the names
     return f"member.{int(match[1]) + offset}/{match[2]}"
 
 

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from ase.data import chemical_symbols
+from numpy.typing import NDArray
 
 from .. import __version__
 from .baseline import Baseline, fit_reference_energies
 from .dataset import Dataset
 from .frames import LabelledFrame, hash_document
 from .graph import build_graph
+from .graph_cache import cached
 from .initial import Initial, carried, shifted_energies
-from .objective import Sample, batches, join_samples, prepare
 from .potential import Architecture, baseline_part, get_architecture
+from .samples import Samples
 from .train_settings import TrainingError, TrainSettings
 from .units import Z_MAX
 
@@ -42,12 +45,12 @@ class Plan:
     config: Any
     baseline: Baseline
     settings: TrainSettings
-    shapes: dict[str, tuple[int, ...]]
-    """Names and shapes of the weights, in the order of the flat weight vector."""
-    train: list[Sample]
-    """One sample per training frame."""
-    judged: list[Sample]
-    """Batches of validation frames; without any, of training frames."""
+    samples: Samples
+    """All frames with their bonds, the baseline taken off."""
+    train: NDArray[np.int64]
+    """(t,) which of them are trained on."""
+    validation: NDArray[np.int64]
+    """(v,) which of them judge; without any, those that are trained on."""
     fingerprint: str
     """Hash of data, architecture, config, baseline and settings."""
     card: dict[str, Any]
@@ -64,8 +67,9 @@ def make_plan(
     elements: Collection[int],
     device: torch.device | str,
     initial: Initial | None = None,
+    cache: Path | None = None,
 ) -> Plan:
-    """Fit what is fitted without a network and prepare the samples.
+    """Fit what is fitted without a network and prepare the samples, which stay on disk where there is a `cache` folder.
 
     `architecture` and `preset` None: those of `initial`, else the defaults. Raises TrainingError for unusable data and
     for an architecture or preset that contradicts `initial`.
@@ -81,19 +85,23 @@ def make_plan(
         chosen, preset, config = start.architecture, start.preset, start.config
     baseline = fit_baseline(dataset.frames, reference_energies, elements, initial)
     parts = dataset.split(settings.validation_fraction, settings.split_seed)
-    train, validation = [prepare(part.frames, baseline, config.cutoff, torch.float32, device) for part in parts]
+    frames = [frame for part in parts for frame in part.frames]
+    if cache is None:
+        samples = Samples.prepare(frames, baseline, config.cutoff)
+    else:
+        samples = cached(frames, config.cutoff, cache, baseline)
+    train, validation = np.split(np.arange(len(samples)), [len(parts[0])])
     energies = "given" if reference_energies is not None else f"least squares on all {len(dataset)} frames"
     card = _card(dataset, len(train), len(validation), chosen.name, preset, settings, energies)
-    weights = chosen.init(config, torch.Generator().manual_seed(0))
     return Plan(
         architecture=chosen,
         preset=preset,
         config=config,
         baseline=baseline,
         settings=settings,
-        shapes={name: tuple(weight.shape) for name, weight in weights.items()},
+        samples=samples,
         train=train,
-        judged=_joined(validation or train, settings.batch_bonds),
+        validation=validation if len(validation) else train,
         fingerprint=hash_document({"card": card, "config": asdict(config), "baseline": baseline.to_document()}),
         card=card,
         stress=any(frame.stress is not None for frame in dataset.frames),
@@ -108,11 +116,6 @@ def _check_kind(initial: Initial, architecture: str | None, preset: str | None) 
                 f"{what} {asked!r}: the initial model has {has!r}, and its weights fit nothing else; leave the {what} "
                 "out or train without an initial model"
             )
-
-
-def _joined(samples: Sequence[Sample], batch_bonds: int) -> list[Sample]:
-    order = list(range(len(samples)))
-    return [join_samples([samples[i] for i in chunk]) for chunk in batches(samples, order, len(order), batch_bonds)]
 
 
 def fit_baseline(

@@ -7,6 +7,9 @@ depend on the bond vectors D and, if it says so (`vectors_only=False`), on posit
     dE/dstrain = sum_bonds D (x) dE/dD + sum_atoms x (x) dE/dx + sum_rows h (x) dE/dh,   stress = dE/dstrain / volume,
 
 with D, x, h as independent variables: the sign of the stress is ASE's (units.py).
+
+A published preset may predict forces of its own (a config with `direct_forces`): those are then added as they are to
+the forces of the baseline, and there is no stress.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -37,13 +40,19 @@ class Architecture:
 
     name: str
     presets: Mapping[str, Any]
-    """Preset name -> config (a frozen dataclass with a `cutoff` in Å)."""
+    """Preset name -> config (instances of one frozen dataclass with a `cutoff` in Å)."""
     init: Callable[[Any, torch.Generator], Parameters]
     """init(config, generator) -> float32 parameters on the CPU."""
     energy: Callable[[Parameters, Any, Graph], Tensor]
     """energy(parameters, config, graph) -> (g,), in units of the baseline's scale."""
     vectors_only: bool
     """True if the energy depends on the graph's geometry through `graph.vectors` alone."""
+    direct: Callable[[Parameters, Any, Graph], tuple[Tensor, Tensor]] | None = None
+    """direct(parameters, config, graph) -> energy (g,), forces (n, 3), for configs with `direct_forces`; same units."""
+    untied: Callable[[Any, Parameters], tuple[Any, Parameters]] | None = None
+    """untied(config, parameters): weights that blocks share as weights of their own; the energy keeps every bit."""
+    exceptions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Preset -> check of the contract suite that it cannot hold (contract.py) -> why."""
 
     def preset(self, name: str) -> Any:
         """The config of a preset; raises ArchitectureError naming the presets there are."""
@@ -60,10 +69,10 @@ class Evaluation(NamedTuple):
     forces: Tensor
     """(n, 3) eV/Å."""
     stress: Tensor | None
-    """(g, 3, 3) eV/Å^3, zero for a structure without volume; None if not asked for."""
+    """(g, 3, 3) eV/Å^3, zero for a structure without volume; None if not asked for or if there is none."""
 
 
-_MODULES = {"teanet": "teanet"}
+_MODULES = {"leignn": "leignn", "teanet": "teanet"}
 """Architecture -> module in `models`, imported when first asked for."""
 _REGISTERED: dict[str, Architecture] = {}
 
@@ -114,12 +123,33 @@ def network_part(
     stress: bool = True,
     create_graph: bool = False,
 ) -> Evaluation:
-    """What the network adds to the baseline; float64 energy, forces and stress in the dtype of the graph."""
+    """What the network adds to the baseline; float64 energy, forces and stress in the dtype of the graph.
+
+    The stress is None for a config with direct forces, even if it is asked for.
+    """
+    if direct_forces(config):
+        return _direct_part(architecture, config, parameters, baseline, graph, create_graph)
 
     def energy(inner: Graph) -> Tensor:
         return baseline.scale * architecture.energy(parameters, config, inner).double()
 
     return differentiate(energy, graph, architecture.vectors_only, stress, create_graph)
+
+
+def direct_forces(config: Any) -> bool:
+    """Whether a model of this config predicts forces that are no gradient of its energy, and has no stress."""
+    return bool(getattr(config, "direct_forces", False))
+
+
+def _direct_part(
+    architecture: Architecture, config: Any, parameters: Parameters, baseline: Baseline, graph: Graph, keep: bool
+) -> Evaluation:
+    if architecture.direct is None:
+        raise ArchitectureError(f"{architecture.name}: the config has direct_forces, the architecture no `direct`")
+    with torch.set_grad_enabled(keep):
+        energy, forces = architecture.direct(parameters, config, graph)
+        scale = baseline.scale
+        return Evaluation(scale * energy.double(), scale * forces.to(graph.positions.dtype), None)
 
 
 def baseline_part(baseline: Baseline, graph: Graph, stress: bool = True) -> Evaluation:

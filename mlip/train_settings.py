@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+COMPILE = ("auto", "yes", "no")
+
 
 class TrainingError(ValueError):
     """Data or settings that cannot be trained with, or a training that would not converge to finite numbers."""
@@ -16,10 +18,10 @@ class TrainSettings:
     steps: int = 1000
     """Optimiser steps per member."""
     batch_size: int = 8
-    """Structures per step, at most."""
+    """Structures per step, on average (see batching.py)."""
     batch_bonds: int = 4000
     """Bonds per step, at most (one structure may have more)."""
-    learning_rate: float = 1e-2
+    learning_rate: float = 5e-3
     """Adam's largest step."""
     warm_up: float = 0.05
     """Share of the training in which the learning rate rises from zero."""
@@ -33,7 +35,7 @@ class TrainSettings:
     """Of the moving average of the weights, per step."""
     energy_weight: float = 1.0
     """Weight of the energy error in the first two thirds."""
-    final_energy_weight: float = 30.0
+    final_energy_weight: float = 100.0
     """Weight of the energy error at the end."""
     force_weight: float = 1.0
     """Weight of the force error."""
@@ -45,6 +47,12 @@ class TrainSettings:
     """Share of the frames that selects the best weights and is never trained on."""
     split_seed: int = 0
     """Of the split into training and validation: the same for all members, so that it can judge the committee."""
+    patience: int = 0
+    """Validations without a lower loss after which a member ends early; 0: never."""
+    untie_at: float = 0.5
+    """Progress at which weights that blocks share become their own (presets that begin with shared ones)."""
+    compile: str = "auto"
+    """Compile the training step: yes, no, or auto, where it is on a CPU and pays."""
     bootstrap: bool = False
     """Train each member on its own resampling of the training frames."""
     records: int = 50
@@ -58,6 +66,10 @@ class TrainSettings:
         for name in ("steps", "batch_size", "batch_bonds", "learning_rate", "linear_from", "records", "gradient_clip"):
             if not getattr(self, name) > 0:
                 raise TrainingError(f"{name} {getattr(self, name)}: expected a positive number")
-        for name in ("warm_up", "final_rate", "average_decay", "validation_fraction"):
+        if self.patience < 0:
+            raise TrainingError(f"patience {self.patience}: expected 0 or more")
+        if self.compile not in COMPILE:
+            raise TrainingError(f"compile {self.compile!r}: expected {', '.join(COMPILE)}")
+        for name in ("warm_up", "final_rate", "average_decay", "validation_fraction", "untie_at"):
             if not 0 <= getattr(self, name) < 1:
                 raise TrainingError(f"{name} {getattr(self, name)}: expected a number from 0 to below 1")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ from .given import OUTPUT_FOLDER, SEED
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 LONGEST = 10_000 * 3600.0
 """s, more than a year; what is longer is a slip."""
+UNLIMITED = 10**9
+"""Steps of a training that ends by its budget."""
+SHOWN = 20
+"""Frames left out that are told one by one."""
 
 
 class Duration(click.ParamType):
@@ -42,7 +47,7 @@ class Duration(click.ParamType):
 @click.option("--members", default=1, show_default=True, type=click.IntRange(min=1), help="Members of the committee.")
 @click.option("--seed", default=0, show_default=True, type=SEED, help="Member k has seed SEED + k.")
 @click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="YAML or JSON settings.")
-@click.option("--budget", type=Duration(), help="Wall time for all members, e.g. 30m; the schedule fits itself to it.")
+@click.option("--budget", type=Duration(), help="Wall time for all members, e.g. 30m.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 ... or auto.")
 @click.option(
     "--reference-energies",
@@ -60,6 +65,12 @@ class Duration(click.ParamType):
     type=click.IntRange(min=0),
     help="Member of the initial model that the first one starts from, the next from the next. [default: 0]",
 )
+@click.option("--skip-bad", is_flag=True, help="Leave out frames that cannot be trained with, and say which and why.")
+@click.option(
+    "--cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the bonds of all frames: for data sets that are too large for the memory; kept and used again.",
+)
 def train(
     data: tuple[Path, ...],
     output: Path,
@@ -74,11 +85,13 @@ def train(
     elements: str,
     initial: Path | None,
     initial_member: int | None,
+    skip_bad: bool,
+    cache: Path | None,
 ) -> None:
     """Train a potential, or a committee, on labelled frames.
 
     DATA are dataset folders or extended XYZ files of one protocol. Training that was interrupted goes on where it was
-    when the same command is run again.
+    when the same command is run again. With --budget all of that time is used, unless --config says how many steps.
 
     \b
     Example:
@@ -90,32 +103,34 @@ def train(
     if initial is not None and initial.resolve() == output.resolve():
         raise click.UsageError(f"--initial {initial} is the output folder too; write the new model elsewhere")
     from ..baseline import reference_energies_from_symbols
-    from ..dataset import Dataset, merge
+    from ..dataset import is_dataset
+    from ..frame_checks import load_training_frames
     from ..initial import Initial
-    from ..settings import load_settings
+    from ..learning_curve import plot_learning_curve
+    from ..settings import load_settings, read_mapping
     from ..training import TrainSettings, train_committee
-    from .progress import Progress
 
     settings = load_settings(TrainSettings, config)
-    dataset = merge([Dataset.load(path) for path in data])
+    if budget is not None and (config is None or "steps" not in read_mapping(config)):
+        settings = replace(settings, steps=UNLIMITED)
+    dataset, skipped = load_training_frames(data, skip_bad, check_units=not all(map(is_dataset, data)))
+    _tell_skipped(skipped)
+    if dataset.one_lineage:
+        click.echo("all frames are of one lineage: validation frames are relatives of training frames", err=True)
     known = [
         number for number, _ in reference_energies_from_symbols(dict.fromkeys(_symbols(elements), 0.0), "--elements")
     ]
     energies = None if reference_energies is None else read_reference_energies(reference_energies)
     start = None if initial is None else Initial.load(initial, initial_member or 0)
     checkpoints = output / "checkpoints"
-    with Progress("training", members) as progress:
-
-        def report(member_seed: int, done: float, line: Mapping[str, Any]) -> None:
-            error = line["validation_force_mae_mev_per_angstrom"]
-            progress.update(member_seed - seed + done, f"member {member_seed - seed}: forces within {error:.0f} meV/Å")
-
+    with _Live(output, seed, members) as live:
         committee = train_committee(
             dataset, architecture, preset, settings, seed, members, energies, known, budget, device, checkpoints,
-            report, start,
+            live.report, start, cache,
         )  # fmt: skip
     committee.save(output)
-    shutil.rmtree(checkpoints)
+    plot_learning_curve(committee.metrics, output / "learning_curve.png")
+    shutil.rmtree(checkpoints, ignore_errors=True)
     click.echo(
         f"{output}: {members} member{'s' * (members > 1)} of {committee.architecture.name}/{committee.preset}, "
         f"{len(dataset)} frames{'' if initial is None else f', from the weights of {initial}'}"
@@ -127,6 +142,53 @@ def train(
             f"energy {best['validation_energy_mae_mev_per_atom']:.1f} meV/atom, "
             f"forces {best['validation_force_mae_mev_per_angstrom']:.0f} meV/Å on validation frames"
         )
+
+
+class _Live:
+    """What is seen of a training while it runs: a line or a bar, and metrics.jsonl in the output folder."""
+
+    def __init__(self, output: Path, seed: int, members: int) -> None:
+        from .progress import Progress
+
+        self.path, self.seed = output / "metrics.jsonl", seed
+        self.progress = Progress("training", members)
+        self.lines: dict[int, dict[int, dict[str, Any]]] = {}
+
+    def __enter__(self) -> _Live:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.progress.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.progress.__exit__(*error)
+
+    def report(self, member_seed: int, done: float, line: Mapping[str, Any]) -> None:
+        """One more validation."""
+        member = member_seed - self.seed
+        told = self.lines.setdefault(member, {})
+        told[line["step"]] = {"member": member, **line}
+        rows = [json.dumps(row) + "\n" for each in self.lines.values() for row in each.values()]
+        self.path.write_text("".join(rows))
+        left = line["seconds"] * (1.0 - done) / done if done > 0 else 0.0
+        self.progress.update(
+            member + done,
+            f"member {member}: step {line['step']}, {line['step'] / max(line['seconds'], 1e-9):.1f}/s, "
+            f"forces within {line['validation_force_mae_mev_per_angstrom']:.0f} meV/Å, "
+            f"{_clock(left)} left for it",
+        )
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _tell_skipped(skipped: Sequence[Any]) -> None:
+    for each in skipped[:SHOWN]:
+        click.echo(f"left out: {each}", err=True)
+    if len(skipped) > SHOWN:
+        click.echo(f"left out: {len(skipped) - SHOWN} more", err=True)
 
 
 def _symbols(text: str) -> list[str]:

@@ -39,6 +39,8 @@ STAGES: dict[str, dict[str, tuple[str, str]]] = {
         "train": ("mlip.cli.train:train", "Train one potential or a committee."),
         "merge": ("mlip.cli.merge:merge", "Join models into one committee."),
         "evaluate": ("mlip.cli.evaluate:evaluate", "Errors of a model on labelled frames."),
+        "learning-curve": ("mlip.cli.learning_curve:learning_curve", "How a training went, as a picture."),
+        "contract": ("mlip.cli.contract:contract", "Check architectures, your own too, against the contract."),
         "explore": ("mlip.cli.explore:explore", "Molecular dynamics with a committee."),
         "select": ("mlip.cli.select:select", "Choose what to label next."),
     },

@@ -106,6 +106,21 @@ def test_siblings_of_an_absent_parent_are_relatives():
     assert sorted(len(group) for group in lineages(frames)) == [1, 2]
 
 
+@pytest.mark.parametrize("fraction", [0.01, 0.2, 0.9])
+def test_one_lineage_is_split_by_frames(fraction):
+    start = frame(0)
+    series = [start, *(frame(seed, start.configuration.configuration_id) for seed in range(1, 20))]
+    dataset = Dataset(tuple(series))
+    assert dataset.one_lineage
+    assert not Dataset((*series, frame(20))).one_lineage
+    train, validation = dataset.split(fraction, 3)
+    assert len(validation) == max(1, round(20 * fraction))
+    assert len(train) + len(validation) == 20
+    again = Dataset(tuple(series[::-1])).split(fraction, 3)[1]
+    assert again.content_hash == validation.content_hash
+    assert dataset.split(fraction, 4)[1].content_hash != validation.content_hash
+
+
 def test_split_corners():
     single = Dataset((frame(1),))
     assert [len(side) for side in single.split(0.5, 0)] == [1, 0]

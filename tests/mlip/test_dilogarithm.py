@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 
-from aiida_argonaut.mlip.dilogarithm import activation
+from aiida_argonaut.mlip.dilogarithm import activation, from_plain_operations
 
 KNOWN = {0.0: 0.822467033424, -2.0: 0.131012484714, 1.0: 1.80628607044, 3.0: 6.09575334651}
 
@@ -39,7 +40,50 @@ def test_inversion_and_float32():
     torch.testing.assert_close(activation(x) + activation(-x), x * x / 2, rtol=1e-13, atol=1e-14)
     single = x.float()
     torch.testing.assert_close(activation(single).double(), activation(single.double()), rtol=3e-7, atol=2e-7)
-    assert activation(torch.zeros(1)).item() == pytest.approx(0.0, abs=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_zero_at_zero_to_the_last_bit(dtype, size):
+    assert (activation(torch.zeros(size, dtype=dtype)) == 0).all()
+
+
+def traced(x):
+    """Value and slope as a traced step has them: plain operations, to be differentiated one by one."""
+
+    def function(x):
+        value = activation(x)
+        return value, torch.autograd.grad(value.sum(), x, create_graph=True)[0]
+
+    graph = make_fx(function)(x)
+    for node in list(graph.graph.nodes):
+        if node.target is torch.ops.aten.detach.default:
+            node.replace_all_uses_with(node.args[0])
+            graph.graph.erase_node(node)
+    graph.recompile()
+    return graph(x)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 2e-15), (torch.float32, 1e-6)])
+@pytest.mark.parametrize("function", [from_plain_operations, traced], ids=["plain", "traced"])
+def test_operation_by_operation_the_derivatives_are_the_same(function, dtype, tolerance):
+    x = torch.cat([torch.linspace(-30, 70, 300), torch.zeros(3), torch.tensor([-0.0])]).to(dtype).requires_grad_()
+    softplus, logistic = torch.logaddexp(x.double(), torch.zeros(1).double()), torch.sigmoid(x.double())
+    value, slope = function(x)
+    assert torch.equal(value, activation(x))
+    (first,) = torch.autograd.grad(value.sum(), x, create_graph=True)
+    for found, expected in (
+        (slope, softplus),
+        (first, softplus),
+        (torch.autograd.grad(slope.sum(), x, retain_graph=True)[0], logistic),
+        (torch.autograd.grad(first.sum(), x)[0], logistic),
+    ):
+        torch.testing.assert_close(found.double(), expected, rtol=tolerance, atol=0.0)
+
+
+def test_maps_over_members():
+    x = torch.linspace(-3, 3, 12).view(3, 4)
+    torch.testing.assert_close(torch.func.vmap(activation)(x), activation(x), rtol=1e-6, atol=1e-7)
 
 
 def test_extremes_are_finite():

@@ -1,6 +1,7 @@
 """Training learns, is reproducible, keeps to its budget, resumes, and survives hostile data."""
 
 import dataclasses
+from dataclasses import replace
 
 import ase.build
 import numpy as np
@@ -8,12 +9,13 @@ import pytest
 import torch
 from ase.calculators.lj import LennardJones
 
-from aiida_argonaut.mlip import training
+from aiida_argonaut.mlip import member, potential, step
 from aiida_argonaut.mlip.checkpoint import CheckpointError
 from aiida_argonaut.mlip.dataset import Dataset
 from aiida_argonaut.mlip.evaluate import evaluate, metrics
 from aiida_argonaut.mlip.frames import Configuration, LabelledFrame
 from aiida_argonaut.mlip.plan import fit_baseline, make_plan
+from aiida_argonaut.mlip.potential import get_architecture
 from aiida_argonaut.mlip.predictions import Prediction
 from aiida_argonaut.mlip.training import TrainingError, TrainSettings, train_committee
 
@@ -100,35 +102,35 @@ def test_interrupted_training_ends_where_the_uninterrupted_one_does(tmp_path):
 
 
 def test_non_finite_steps_are_rolled_back(monkeypatch):
-    original, calls = training.loss, []
+    original, calls = step.loss, []
 
     def poisoned(*arguments):
         calls.append(1)
         return original(*arguments) * (float("nan") if len(calls) == 30 else 1.0)
 
-    monkeypatch.setattr(training, "loss", poisoned)
+    monkeypatch.setattr(step, "loss", poisoned)
     committee = train_committee(argon(8), settings=QUICK)
     assert committee.card["members"][0]["rollbacks"] == 1
     assert committee.metrics[-1]["step"] == QUICK.steps
 
 
 def test_hopeless_training_gives_up_with_a_reason(monkeypatch):
-    original = training.loss
-    monkeypatch.setattr(training, "loss", lambda *arguments: original(*arguments) * float("nan"))
+    original = step.loss
+    monkeypatch.setattr(step, "loss", lambda *arguments: original(*arguments) * float("nan"))
     with pytest.raises(TrainingError, match="not finite"):
         train_committee(argon(8), settings=QUICK)
 
 
 def poison_validation(monkeypatch, poisoned):
     """Make the validations whose number `poisoned` accepts come out as NaN."""
-    original, calls = training._validate, []
+    original, calls = member.validate, []
 
     def validate(*arguments):
         calls.append(1)
         found = original(*arguments)
         return {**found, "loss": float("nan")} if poisoned(len(calls)) else found
 
-    monkeypatch.setattr(training, "_validate", validate)
+    monkeypatch.setattr(member, "validate", validate)
 
 
 def test_non_finite_validation_is_rolled_back(monkeypatch):
@@ -177,8 +179,7 @@ def test_given_reference_energies_must_cover_frames_and_elements():
 def test_validation_frames_are_not_trained_on():
     settings = TrainSettings(validation_fraction=0.25)
     plan = make_plan(argon(16), "teanet", "campaign", settings, None, (), "cpu")
-    trained = {float(sample.energy) for sample in plan.train}
-    judged = {float(energy) for sample in plan.judged for energy in sample.energy}
+    trained, judged = ({float(plan.samples.energy[index]) for index in part} for part in (plan.train, plan.validation))
     assert len(judged) == 4
     assert not trained & judged
 
@@ -187,6 +188,66 @@ def test_bootstrap_draws_another_pool_for_each_seed():
     settings = dataclasses.replace(QUICK, bootstrap=True, steps=6)
     first, second = [train_committee(argon(8), settings=settings, seed=seed) for seed in (1, 2)]
     assert not torch.equal(first.members[0]["out"], second.members[0]["out"])
+
+
+def test_batches_are_halved_when_the_memory_does_not_suffice(monkeypatch):
+    original = step.network_part
+
+    def hungry(architecture, config, parameters, baseline, graph, *rest, **options):
+        if options.get("create_graph") and graph.n_structures > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(architecture, config, parameters, baseline, graph, *rest, **options)
+
+    monkeypatch.setattr(step, "network_part", hungry)
+    committee = train_committee(argon(16), settings=dataclasses.replace(QUICK, batch_size=8))
+    card = committee.card["members"][0]
+    assert (card["batch_share"], card["steps"]) == (0.25, QUICK.steps)
+
+
+def test_one_frame_that_does_not_fit_is_an_error(monkeypatch):
+    def hungry(*arguments, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(step, "network_part", hungry)
+    with pytest.raises(TrainingError, match="one frame"):
+        train_committee(argon(8), settings=QUICK)
+
+
+def test_a_member_without_progress_ends_early(monkeypatch):
+    original, calls = member.validate, []
+
+    def worsening(*arguments):
+        calls.append(1)
+        return {**original(*arguments), "loss": float(len(calls))}
+
+    monkeypatch.setattr(member, "validate", worsening)
+    committee = train_committee(argon(8), settings=dataclasses.replace(QUICK, steps=400, records=40, patience=3))
+    card = committee.card["members"][0]
+    assert (card["ended_by"], card["steps"], card["best"]["step"]) == ("patience", 40, 10)
+
+
+def test_shared_weights_become_each_block_s_own_and_training_resumes_across_it(monkeypatch, tmp_path):
+    teanet = get_architecture("teanet")
+    tiny = replace(teanet.preset("published"), n_blocks=4, scalar_width=12, bond_width=8, vector_width=4, cutoff=4.0)
+    monkeypatch.setitem(potential._REGISTERED, "teanet", replace(teanet, presets={"tiny": tiny}))
+    settings = dataclasses.replace(QUICK, checkpoint_seconds=1e-9, untie_at=0.5)
+
+    class Interrupted(Exception):
+        pass
+
+    def stop(seed, progress, line):
+        if progress > 0.7:
+            raise Interrupted
+
+    whole = train_committee(argon(8), preset="tiny", settings=settings)
+    assert not whole.config.tied
+    blocks = [whole.members[0][f"block{k}.atom"] for k in (1, 2)]
+    assert not torch.equal(*blocks)
+    with pytest.raises(Interrupted):
+        train_committee(argon(8), preset="tiny", settings=settings, checkpoints=tmp_path, report=stop)
+    resumed = train_committee(argon(8), preset="tiny", settings=settings, checkpoints=tmp_path)
+    for name, weight in whole.members[0].items():
+        assert torch.equal(weight, resumed.members[0][name])
 
 
 def test_bad_input_is_refused():

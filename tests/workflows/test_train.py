@@ -36,7 +36,10 @@ def train(profile, scripted_code, tmp_path, configurations):
     model = tmp_path / "model"
     model.mkdir()
     save_file({"member.0/weight": np.ones(3, dtype=np.float32)}, model / "model.safetensors")
-    config = {"architecture": "teanet", "preset": "campaign", "elements": [1, 3], "n_members": 1}
+    config = {
+        "format": 1, "architecture": "teanet", "preset": "campaign", "config": {}, "cutoff": 5.0, "elements": [1, 3],
+        "n_members": 1, "baseline": {"scale": 1.0},
+    }  # fmt: skip
     for name, document in (("config.json", config), ("card.json", {}), ("metrics.jsonl", {"step": 1})):
         (model / name).write_text(json.dumps(document) + "\n")
     code = scripted_code(COMMAND.replace("FOLDER", str(tmp_path)))

@@ -40,6 +40,7 @@ def test_train_merge_evaluate(data):
     assert sorted(path.name for path in (data / "m1").iterdir()) == [
         "card.json",
         "config.json",
+        "learning_curve.png",
         "metrics.jsonl",
         "model.safetensors",
     ]

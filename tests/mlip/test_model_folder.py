@@ -1,0 +1,175 @@
+"""Model folders that are truncated, malicious or foreign: one clear line each, nothing unpickled, nothing allocated."""
+
+import dataclasses
+import json
+import pickle
+import resource
+import struct
+
+import pytest
+import torch
+
+from aiida_argonaut.mlip.baseline import Baseline
+from aiida_argonaut.mlip.committee import Committee, CommitteeError
+from aiida_argonaut.mlip.model_files import ModelFilesError, merge_model_folders
+from aiida_argonaut.mlip.model_folder import read_model_folder
+from aiida_argonaut.mlip.potential import get_architecture
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("good")
+    architecture = get_architecture("teanet")
+    config = dataclasses.replace(architecture.preset("campaign"), scalar_width=12, bond_width=4, vector_width=4)
+    members = tuple(architecture.init(config, torch.Generator().manual_seed(k)) for k in range(2))
+    baseline = Baseline(((1, -13.0), (8, -430.0)))
+    Committee(architecture, "campaign", config, baseline, members, {"seed": 1}, ({"step": 1},)).save(folder)
+    return folder
+
+
+class Bomb:
+    def __reduce__(self):
+        return exec, ("raise SystemExit('the pickle was opened')",)
+
+
+def file(name, content):
+    """Other content of one file: bytes, or a function of the bytes that are there."""
+    return lambda folder: (folder / name).write_bytes(
+        content((folder / name).read_bytes()) if callable(content) else content
+    )
+
+
+def config(**values):
+    """Other values of config.json; a dict is merged into the one that is there."""
+
+    def change(content):
+        document = json.loads(content)
+        for key, value in values.items():
+            document[key] = {**document[key], **value} if isinstance(value, dict) else value
+        return json.dumps(document).encode()
+
+    return file("config.json", change)
+
+
+def header(change, text=None):
+    """The header of model.safetensors after `change` of its document, or another text; the weights stay."""
+
+    def changed(content):
+        length = struct.unpack("<Q", content[:8])[0]
+        document = json.loads(content[8 : 8 + length])
+        if text is None:
+            change(document)
+        told = json.dumps(document).encode() if text is None else text
+        return struct.pack("<Q", len(told)) + told + content[8 + length :]
+
+    return file("model.safetensors", changed)
+
+
+def renamed(name):
+    """The first tensor under another name."""
+
+    def change(document):
+        first = next(key for key in document if key.startswith("member.0/"))
+        document[name] = document.pop(first)
+
+    return header(change)
+
+
+def entry(**values):
+    """Other values in the entry of the first tensor."""
+    return header(lambda d: next(v for k, v in d.items() if k != "__metadata__").update(values))
+
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+DAMAGES = {
+    "weights cut in the header": (file(WEIGHTS, lambda c: c[:100]), "header in a file of 100 bytes"),
+    "weights cut in the data": (file(WEIGHTS, lambda c: c[:-40]), "bytes of weights, there are"),
+    "weights with bytes too many": (file(WEIGHTS, lambda c: c + b"x" * 40), "bytes of weights, there are"),
+    "weights empty": (file(WEIGHTS, b""), "0 bytes of header in a file of 0 bytes"),
+    "weights of rubbish": (file(WEIGHTS, b"rubbish" * 100), "damaged or foreign"),
+    "a header of 2^63 bytes": (file(WEIGHTS, struct.pack("<Q", 2**63) + b"{}"), "9223372036854775808 bytes of header"),
+    "a header that is no JSON": (header(None, b"{]"), "header is not valid JSON"),
+    "a header that is a list": (header(None, b"[]"), "header holds a list"),
+    "a header nested deeply": (header(None, b"[" * 200_000), "nested too deeply"),
+    "a pickle": (lambda f: (f / WEIGHTS).write_bytes(pickle.dumps(Bomb())), "pickle"),
+    "a pickle of torch": (lambda f: torch.save({"a": Bomb()}, f / WEIGHTS), "pickle"),
+    "a tensor of 10^18 numbers": (entry(shape=[10**9, 10**9]), "has the shape|of shape"),
+    "a tensor of negative shape": (entry(shape=[-1, -8]), "has the shape"),
+    "a tensor of whole numbers": (entry(dtype="I32"), "type 'I32', expected F32 or F64"),
+    "a tensor without a place": (entry(data_offsets=None), "no type, shape and place"),
+    "a tensor beyond the file": (entry(data_offsets=[2**40, 2**40 + 192]), "damaged|cannot be used"),
+    "a name that leaves the folder": (renamed("member.0/../../etc/passwd"), "expected 'member.<k>/<parameter>'"),
+    "a name from the root": (renamed("/etc/passwd"), "expected 'member.<k>/<parameter>'"),
+    "a member of a huge number": (renamed(f"member.{10**30}/x"), "expected 'member.<k>/<parameter>'"),
+    "weights that are NaN": (file(WEIGHTS, lambda c: c[:-64] + b"\xff" * 64), "NaN or infinite"),
+    "description nested deeply": (file(CONFIG, b'{"a":' * 100_000), "nested too deeply"),
+    "description of 20 MB": (file(CONFIG, b'{"a": "' + b"x" * 20_000_000 + b'"}'), "bytes, expected 16777216 at most"),
+    "description with NaN": (file(CONFIG, lambda c: c.replace(b"1.0", b"NaN")), "NaN is no number"),
+    "description that is no text": (file(CONFIG, b"\xff\xfe\x00"), "not valid JSON"),
+    "description of a number of 5000 digits": (file(CONFIG, b'{"format": ' + b"9" * 5000 + b"}"), "not valid JSON"),
+    "a newer format": (config(format=2), "format 2, this version reads 1; a newer aiida-argonaut"),
+    "a foreign format": (config(format="mace"), "format 'mace', this version reads 1"),
+    "an unknown key": (config(pickle="model.pt"), "unknown key 'pickle'"),
+    "a width of 10^9": (config(config={"scalar_width": 10**9}), "scalar_width is 1000000000, expected 4096 at most"),
+    "a depth of 10^9": (config(config={"n_blocks": 10**9}), "n_blocks is 1000000000, expected 4096 at most"),
+    "a width of 10^400": (config(config={"bond_width": 10**400}), "more than 15 digits"),
+    "a cutoff of 10^9 Å": (config(config={"cutoff": 1e9}), "cutoff is 1000000000.0, expected Å above 0, 20 at most"),
+    "a cutoff of nothing": (config(cutoff=0), "cutoff is 0"),
+    "10^12 members": (config(n_members=10**12), "member"),
+    "no members": (config(n_members=0), "n_members is 0"),
+    "elements as text": (config(elements="H, O"), "elements is a str, expected a list"),
+    "a negative scale": (config(baseline={"scale": -1.0}), "scale is -1.0"),
+    "a card nested deeply": (file("card.json", b"[" * 100_000), "nested too deeply"),
+    "a card of infinity": (file("card.json", b'{"seconds": Infinity}'), "Infinity is no number"),
+    "metrics cut off": (file("metrics.jsonl", b'{"step": 1}\n{"st'), "metrics.jsonl, line 2: not valid|line 2 is not"),
+}
+LOADING_ONLY = {
+    "a width of other weights": (config(config={"scalar_width": 4096}), "do not fit the hyperparameters"),
+    "a depth of other weights": (config(config={"n_blocks": 64}), "do not fit the hyperparameters"),
+    "an unknown hyperparameter": (config(config={"cutof": 5.0}), "did you mean 'cutoff'"),
+}
+
+
+@pytest.fixture
+def folder(good, tmp_path):
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    for path in good.iterdir():
+        (bad / path.name).write_bytes(path.read_bytes())
+    return bad
+
+
+@pytest.mark.parametrize("case", {**DAMAGES, **LOADING_ONLY})
+def test_they_do_not_load(case, folder):
+    damage, said = {**DAMAGES, **LOADING_ONLY}[case]
+    damage(folder)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CommitteeError, match=said) as caught:
+        Committee.load(folder)
+    assert str(caught.value).startswith(f"{folder}: ")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600 + len(str(folder))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000, "kB more than before"
+
+
+@pytest.mark.parametrize("case", DAMAGES)
+def test_they_do_not_merge(case, good, folder, tmp_path):
+    damage, said = DAMAGES[case]
+    damage(folder)
+    with pytest.raises(ModelFilesError, match=rf"(?s)bad.*({said})") as caught:
+        merge_model_folders([good, folder], tmp_path / "both")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "both").exists()
+
+
+def test_a_good_one_is_read(good):
+    documents = read_model_folder(good)
+    assert documents.config["n_members"] == 2
+    assert (documents.card, documents.metrics) == ({"seed": 1}, ({"step": 1},))
+    assert Committee.load(good).n_members == 2
+
+
+def test_members_are_counted_on(good, tmp_path):
+    merge_model_folders([good, good], tmp_path / "four")
+    assert Committee.load(tmp_path / "four").n_members == 4
+    assert [line["member"] for line in read_model_folder(tmp_path / "four").metrics] == [0, 2]
