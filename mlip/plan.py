@@ -83,6 +83,9 @@ def make_plan(
         _check_kind(initial, architecture, preset)
         start = initial.committee
         chosen, preset, config = start.architecture, start.preset, start.config
+    told = "given"
+    if reference_energies is None:
+        reference_energies, told = isolated_energies(dataset.frames, config.cutoff, elements, initial)
     baseline = fit_baseline(dataset.frames, reference_energies, elements, initial)
     parts = dataset.split(settings.validation_fraction, settings.split_seed)
     frames = [frame for part in parts for frame in part.frames]
@@ -91,8 +94,9 @@ def make_plan(
     else:
         samples = cached(frames, config.cutoff, cache, baseline)
     train, validation = np.split(np.arange(len(samples)), [len(parts[0])])
-    energies = "given" if reference_energies is not None else f"least squares on all {len(dataset)} frames"
-    card = _card(dataset, len(train), len(validation), chosen.name, preset, settings, energies)
+    free = (samples.atoms == 1) & (samples.bonds == 0)  # right by their reference energies: they would flatter
+    train, validation = np.concatenate([train, validation[free[validation]]]), validation[~free[validation]]
+    card = _card(dataset, len(train), len(validation), chosen.name, preset, settings, told)
     return Plan(
         architecture=chosen,
         preset=preset,
@@ -175,6 +179,34 @@ def _check_given(reference_energies: Mapping[int, float], elements: Collection[i
             f"the given reference energies lack {names}, of {whose}; they have {have}: add what is missing, "
             "or give none to have them fitted"
         )
+
+
+def isolated_energies(
+    frames: Sequence[LabelledFrame],
+    cutoff: float,
+    wanted: Collection[int] = (),
+    initial: Initial | None = None,
+) -> tuple[dict[int, float] | None, str]:
+    """Atomic number -> eV of the isolated atoms among the frames, and in words where reference energies come from.
+
+    None unless every element of the frames, and all that are `wanted`, have such an atom: energies are then fitted. Compositions may decide fewer
+    energies than there are elements (one, for frames of a single molecule), which is said.
+    """
+    atoms = [frame for frame in frames if len(frame) == 1]
+    found = {
+        int(frame.configuration.numbers[0]): frame.energy
+        for frame in atoms
+        if build_graph([frame.configuration], cutoff).n_bonds == 0
+    }
+    elements = sorted({int(z) for frame in frames for z in frame.configuration.numbers})
+    if {*elements, *wanted} <= set(found):
+        return found, "isolated atoms among the frames"
+    if initial is not None:
+        return None, f"those of the initial model, shifted by least squares on all {len(frames)} frames"
+    counts = np.array([[np.count_nonzero(f.configuration.numbers == z) for z in elements] for f in frames])
+    rank = int(np.linalg.matrix_rank(np.unique(counts / counts.sum(1, keepdims=True), axis=0)))
+    decided = "" if rank == len(elements) else f", whose compositions decide {rank} of {len(elements)} energies"
+    return None, f"least squares on all {len(frames)} frames{decided}"
 
 
 def _fitted_config(config: Any, frames: Sequence[LabelledFrame]) -> Any:

@@ -14,7 +14,7 @@ from aiida_argonaut.mlip.checkpoint import CheckpointError
 from aiida_argonaut.mlip.dataset import Dataset
 from aiida_argonaut.mlip.evaluate import evaluate, metrics
 from aiida_argonaut.mlip.frames import Configuration, LabelledFrame
-from aiida_argonaut.mlip.plan import fit_baseline, make_plan
+from aiida_argonaut.mlip.plan import fit_baseline, isolated_energies, make_plan
 from aiida_argonaut.mlip.potential import get_architecture
 from aiida_argonaut.mlip.predictions import Prediction
 from aiida_argonaut.mlip.training import TrainingError, TrainSettings, train_committee
@@ -165,6 +165,36 @@ def test_given_reference_energies_are_used():
     committee = train_committee(argon(4), settings=dataclasses.replace(QUICK, steps=2), reference_energies={18: -9.0})
     assert committee.baseline.reference_energies == ((18, -9.0),)
     assert committee.card["reference_energies"] == "given"
+
+
+def test_isolated_atoms_are_the_reference_and_never_judge():
+    lone = [
+        LabelledFrame(Configuration([18], np.zeros((1, 3)), cell, periodic), -39.5, np.zeros((1, 3)), None, "lj")
+        for cell, periodic in ((np.zeros((3, 3)), (False,) * 3), (np.diag([9.0, 10.0, 11.0]), (True,) * 3))
+    ]
+    data = Dataset((*argon(6).frames, *lone))
+    settings = TrainSettings(validation_fraction=0.5)
+    plan = make_plan(data, None, None, settings, None, (), "cpu")
+    assert plan.baseline.reference_energies == ((18, -39.5),)
+    assert plan.card["reference_energies"] == "isolated atoms among the frames"
+    assert (plan.samples.atoms[plan.validation] > 1).all()
+    assert sorted([*plan.train, *plan.validation]) == list(range(8))
+    bulk = [ase.build.bulk("Ar", "sc", a=4.0)]
+    near = LabelledFrame(Configuration.from_atoms(bulk[0]), -39.0, np.zeros((1, 3)), None, "lj")
+    assert isolated_energies([*argon(2).frames, near], 5.0)[0] is None
+
+
+def test_what_compositions_do_not_decide_is_said():
+    water = [
+        LabelledFrame(
+            Configuration([1, 1, 8], np.eye(3) * k, np.zeros((3, 3)), (False,) * 3), -9.0, np.zeros((3, 3)), None, "p"
+        )
+        for k in (1.0, 1.1)
+    ]
+    assert isolated_energies(water, 5.0) == (
+        None, "least squares on all 2 frames, whose compositions decide 1 of 2 energies",
+    )  # fmt: skip
+    assert isolated_energies(argon(3).frames, 5.0)[1] == "least squares on all 3 frames"
 
 
 def test_given_reference_energies_must_cover_frames_and_elements():
