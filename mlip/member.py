@@ -33,7 +33,7 @@ from .plan import Plan
 from .potential import Parameters, network_part
 from .schedule import learning_rate, loss_weights
 from .step import CompileError, Network, Step, compiled
-from .train_settings import TrainingError
+from .train_settings import TrainingError, TrainingPaused
 from .units import GPA
 
 BETAS = (0.9, 0.999)
@@ -57,6 +57,8 @@ class Member:
     device: torch.device
     budget: float | None = None
     """s of wall time."""
+    deadline: float | None = None
+    """Monotonic time in s at which it pauses with a checkpoint."""
     steps: dict[Any, tuple[Step, float]] = field(default_factory=dict)
     """Compiled steps by sizes and weights, shared by the members of a committee."""
 
@@ -72,7 +74,10 @@ class Member:
         return state
 
     def train(self, state: TrainingState, path: Path | None, mark: str, report: Report | None) -> TrainingState:
-        """Go on from `state` to the end; checkpoints at `path`. Raises TrainingError if nothing finite comes of it."""
+        """Go on from `state` to the end; checkpoints at `path`.
+
+        Raises TrainingError if nothing finite comes of it, and TrainingPaused at the deadline.
+        """
         settings = self.plan.settings
         good, saved = state.copy(), time.monotonic()
         began = saved - state.seconds
@@ -81,6 +86,9 @@ class Member:
             if state.tied and progress >= settings.untie_at:
                 self._untie(state)
                 good, run = state.copy(), _Run(self, state)
+            if path is not None and self.deadline is not None and time.monotonic() > self.deadline:
+                state.save(path, mark)
+                raise TrainingPaused(self.seed, progress)
             finite = run.step(progress)
             state.seconds = time.monotonic() - began
             progress = self.progress(state)

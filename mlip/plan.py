@@ -189,8 +189,8 @@ def isolated_energies(
 ) -> tuple[dict[int, float] | None, str]:
     """Atomic number -> eV of the isolated atoms among the frames, and in words where reference energies come from.
 
-    None unless every element of the frames, and all that are `wanted`, have such an atom: energies are then fitted. Compositions may decide fewer
-    energies than there are elements (one, for frames of a single molecule), which is said.
+    None unless every element of the frames, and all that are `wanted`, have such an atom: energies are then fitted.
+    Compositions may decide fewer energies than there are elements (one, for frames of one molecule), which is said.
     """
     atoms = [frame for frame in frames if len(frame) == 1]
     found = {

@@ -11,6 +11,14 @@ class TrainingError(ValueError):
     """Data or settings that cannot be trained with, or a training that would not converge to finite numbers."""
 
 
+class TrainingPaused(Exception):
+    """The time is over before the training is: it has left a checkpoint, and goes on from it."""
+
+    def __init__(self, seed: int, progress: float) -> None:
+        super().__init__(f"the member with seed {seed} is at {100 * progress:.1f} %")
+        self.seed, self.progress = seed, progress
+
+
 @dataclass(frozen=True)
 class TrainSettings:
     """How members are trained; the defaults serve from a few dozen random frames to a few thousand."""

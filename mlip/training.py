@@ -8,6 +8,7 @@ is kept is never worse on the validation frames than what it began with.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def train_committee(
     report: Report | None = None,
     initial: Initial | None = None,
     cache: Path | None = None,
+    stop_after: float | None = None,
 ) -> Committee:
     """Train members with seeds `seed`, `seed + 1` ... on `dataset`, from random weights or from those of `initial`.
 
@@ -49,17 +51,20 @@ def train_committee(
     atomic number -> eV of the free atom, else least squares; `elements`: atomic numbers that the models shall know even
     where no frame has them (see `plan.fit_baseline`); `budget`: wall time in s for all members together; `checkpoints`:
     folder for resuming; `cache`: folder in which the bonds of all frames lie, read as they are needed, instead of in
-    memory. Raises TrainingError for data that cannot be trained with.
+    memory; `stop_after`: s, after which TrainingPaused is raised and `checkpoints` hold what there is. Raises
+    TrainingError for data that cannot be trained with.
     """
+    began = time.monotonic()
     device = device_of(device)
     settings = settings or TrainSettings()
     plan = make_plan(dataset, architecture, preset, settings, reference_energies, elements, device, initial, cache)
     members, metrics, records = [], [], []
     steps: dict[Any, Any] = {}
+    deadline = None if stop_after is None else began + stop_after
     for index in range(n_members):
         share = None if budget is None else budget / n_members
         path = None if checkpoints is None else checkpoints / f"member-{seed + index}.safetensors"
-        member = Member(plan, seed + index, device, share, steps)
+        member = Member(plan, seed + index, device, share, deadline, steps)
         state = _trained(member, path, report, initial, index)
         weights = member.network(state).parameters(state.best)
         members.append({name: part.cpu().clone() for name, part in weights.items()})

@@ -1,7 +1,13 @@
-"""Train: one calculation job per committee member; one that fails does not lose the others."""
+"""Train: one calculation job per committee member; one that fails does not lose the others.
+
+A job whose wall time is over has left a checkpoint, and the next one goes on from it, for as long as that gets further.
+What the memory cannot hold and what diverges is the training's own to deal with (mlip/member.py): it halves batches
+and rates. Any other failure is tried again once.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from aiida import orm
@@ -16,6 +22,16 @@ from .functions import merge_committee
 TrainCalculation = CalculationFactory("argonaut.train")
 MINIMUM_MEMBERS = 2
 """Fewer members have no deviation to speak of."""
+
+
+OUT_OF_WALL_TIME = 410
+"""Exit status of a training that goes on from its checkpoint."""
+
+
+def progress_of(job: orm.ProcessNode) -> float:
+    """How far, in %, a training was when its wall time was over."""
+    found = re.search(r"([\d.]+) %", str(job.exit_message))
+    return float(found[1]) if found else 0.0
 
 
 class TrainWorkChain(AttemptsWorkChain):
@@ -49,11 +65,21 @@ class TrainWorkChain(AttemptsWorkChain):
         self.advance(self.inputs.settings["train"]["max_jobs"], self.submit_member)
 
     def worth_another(self, name: str, attempt: int, node: orm.ProcessNode) -> str | None:
-        """How the job failed, the first time; the failure is barred from the cache."""
-        if "committee" in node.outputs or attempt > 1:
+        """How the job ended: out of wall time as often as that gets further, else once; barred from the cache."""
+        if "committee" in node.outputs:
+            return None
+        earlier = [child for label in self.labels_of(name)[:-1] if (child := self.children()[label]) is not None]
+        if node.exit_status == OUT_OF_WALL_TIME:
+            if any(progress_of(node) <= progress_of(one) for one in earlier if one.exit_status == OUT_OF_WALL_TIME):
+                return None
+        elif any(one.exit_status != OUT_OF_WALL_TIME for one in earlier):
             return None
         node.base.caching.is_valid_cache = False
         return told_end(node)
+
+    def labels_of(self, name: str) -> list[str]:
+        """Call link labels of all attempts at a member so far, in their order."""
+        return [name, *(f"{name}_attempt_{attempt}" for attempt in range(2, self.ctx.attempts[name] + 1))]
 
     def submit_member(self, name: str) -> orm.ProcessNode:
         """Start the training of one member."""
@@ -64,6 +90,9 @@ class TrainWorkChain(AttemptsWorkChain):
             "metadata": {"options": self.inputs.settings["stages"]["train"]["options"]},
         }
         inputs |= {port: self.inputs[port] for port in ("reference_energies", "initial") if port in self.inputs}
+        stopped = [self.children().get(label) for label in self.labels_of(name)[:-1]]
+        if stopped and stopped[-1] is not None and stopped[-1].exit_status == OUT_OF_WALL_TIME:
+            inputs["unfinished"] = stopped[-1].outputs.remote_folder
         return self.submit_once(self.attempt_label(name), TrainCalculation, inputs)
 
     def join(self) -> ExitCode | None:

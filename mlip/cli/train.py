@@ -19,6 +19,8 @@ LONGEST = 10_000 * 3600.0
 """s, more than a year; what is longer is a slip."""
 UNLIMITED = 10**9
 """Steps of a training that ends by its budget."""
+PAUSED = "paused.json"
+"""In the output folder of a training that is not done: seed of the member that is under way, and its progress."""
 SHOWN = 20
 """Frames left out that are told one by one."""
 
@@ -48,6 +50,7 @@ class Duration(click.ParamType):
 @click.option("--seed", default=0, show_default=True, type=SEED, help="Member k has seed SEED + k.")
 @click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="YAML or JSON settings.")
 @click.option("--budget", type=Duration(), help="Wall time for all members, e.g. 30m.")
+@click.option("--stop-after", type=Duration(), help="Pause with a checkpoint; the same command goes on from it.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 ... or auto.")
 @click.option(
     "--reference-energies",
@@ -80,6 +83,7 @@ def train(
     seed: int,
     config: Path | None,
     budget: float | None,
+    stop_after: float | None,
     device: str,
     reference_energies: Path | None,
     elements: str,
@@ -92,6 +96,7 @@ def train(
 
     DATA are dataset folders or extended XYZ files of one protocol. Training that was interrupted goes on where it was
     when the same command is run again. With --budget all of that time is used, unless --config says how many steps.
+    A training that --stop-after has paused is not done: exit code 1.
 
     \b
     Example:
@@ -108,6 +113,7 @@ def train(
     from ..initial import Initial
     from ..learning_curve import plot_learning_curve
     from ..settings import load_settings, read_mapping
+    from ..train_settings import TrainingPaused
     from ..training import TrainSettings, train_committee
 
     settings = load_settings(TrainSettings, config)
@@ -123,11 +129,18 @@ def train(
     energies = None if reference_energies is None else read_reference_energies(reference_energies)
     start = None if initial is None else Initial.load(initial, initial_member or 0)
     checkpoints = output / "checkpoints"
-    with _Live(output, seed, members) as live:
-        committee = train_committee(
-            dataset, architecture, preset, settings, seed, members, energies, known, budget, device, checkpoints,
-            live.report, start, cache,
-        )  # fmt: skip
+    paused = output / PAUSED
+    paused.unlink(missing_ok=True)
+    try:
+        with _Live(output, seed, members) as live:
+            committee = train_committee(
+                dataset, architecture, preset, settings, seed, members, energies, known, budget, device, checkpoints,
+                live.report, start, cache, stop_after,
+            )  # fmt: skip
+    except TrainingPaused as pause:
+        paused.write_text(json.dumps({"seed": pause.seed, "progress": pause.progress}) + "\n")
+        click.echo(f"{output}: not done, {pause}; the same command goes on", err=True)
+        raise click.exceptions.Exit(1) from pause
     committee.save(output)
     plot_learning_curve(committee.metrics, output / "learning_curve.png")
     shutil.rmtree(checkpoints, ignore_errors=True)

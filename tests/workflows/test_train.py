@@ -13,6 +13,14 @@ pytestmark = pytest.mark.timeout(300)
 COMMAND = """#!/bin/bash
 # a member with seed 13 always fails, one with seed 17 only the first time
 seed=$(echo "$*" | sed 's/.*--seed \\([0-9]*\\).*/\\1/')
+if [ "$seed" = 19 ] && [ "$(cat output/checkpoints/done 2>/dev/null | wc -l)" -lt 2 ]; then
+    # one with seed 19 needs three times its wall time
+    mkdir -p output/checkpoints && echo more >> output/checkpoints/done
+    printf '{"seed": 19, "progress": 0.%s}' "$(wc -l < output/checkpoints/done)" > output/paused.json; exit 1
+fi
+if [ "$seed" = 23 ]; then  # and one with seed 23 never gets further
+    mkdir -p output/checkpoints; echo '{"seed": 23, "progress": 0.1}' > output/paused.json; exit 1
+fi
 if [ "$seed" = 13 ] || { [ "$seed" = 17 ] && [ ! -e FOLDER/tried ]; }; then
     touch FOLDER/tried; echo "TrainingError: the loss of seed $seed is not finite" >&2; exit 1
 fi
@@ -71,6 +79,28 @@ def test_a_member_gets_a_second_chance(train):
     spoiled = node.base.links.get_outgoing().get_node_by_label("member_01")
     assert spoiled.exit_status == 300
     assert not spoiled.base.caching.is_valid_cache
+
+
+def test_a_member_goes_on_from_its_checkpoint_when_the_wall_time_was_over(train):
+    node = train(1, 19)
+    assert node.is_finished_ok
+    assert node.outputs.committee.n_members == 2
+    jobs = node.base.links.get_outgoing()
+    attempts = [jobs.get_node_by_label(f"member_01{suffix}") for suffix in ("", "_attempt_2", "_attempt_3")]
+    assert [job.exit_status for job in attempts] == [410, 410, 0]
+    assert "10.0 %" in attempts[0].exit_message
+    assert [job.inputs.unfinished.uuid for job in attempts[1:]] == [
+        job.outputs.remote_folder.uuid for job in attempts[:2]
+    ]
+    assert "--stop-after 3240s" in attempts[0].base.repository.get_object_content("_aiidasubmit.sh").replace("'", "")
+
+
+def test_a_member_that_gets_no_further_is_given_up(train):
+    node = train(1, 2, 23)
+    assert node.is_finished_ok
+    assert node.outputs.committee.n_members == 2
+    labels = sorted(link.link_label for link in node.base.links.get_outgoing().all() if link.node in node.called)
+    assert [label for label in labels if "member_02" in label] == ["member_02", "member_02_attempt_2"]
 
 
 def test_fewer_than_two_survivors_is_an_error_that_says_so(train):

@@ -1,6 +1,7 @@
 """train, merge and evaluate as a person types them."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -32,6 +33,31 @@ def run(command, *arguments):
     result = CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
+
+
+def test_a_training_that_was_paused_goes_on_as_if_it_had_not_been(data):
+    (data / "long.yaml").write_text("steps: 60\nrecords: 6\n")
+    common = ["--seed", "3", "--config", str(data / "long.yaml")]
+    paused = CliRunner().invoke(
+        train, [str(data / "labels.extxyz"), "-o", str(data / "p"), *common, "--stop-after", "0.2s"]
+    )
+    assert paused.exit_code == 1
+    assert "not done, the member with seed 3 is at" in paused.output
+    assert json.loads((data / "p" / "paused.json").read_text())["progress"] < 1
+    run(train, data / "labels.extxyz", "-o", data / "p", *common)
+    run(train, data / "labels.extxyz", "-o", data / "whole", *common)
+    assert (data / "p" / "model.safetensors").read_bytes() == (data / "whole" / "model.safetensors").read_bytes()
+    assert not (data / "p" / "paused.json").exists()
+
+
+def test_frames_that_cannot_be_trained_with_are_named_or_left_out(data):
+    text = (data / "labels.extxyz").read_text()
+    (data / "bad.extxyz").write_text(re.sub(r"energy=\S+", "energy=nan", text, count=2))
+    refused = CliRunner().invoke(train, [str(data / "bad.extxyz"), "-o", str(data / "b")])
+    assert "bad.extxyz, frame 0" in str(refused.exception)
+    told = run(train, data / "bad.extxyz", "-o", data / "b", "--config", data / "quick.yaml", "--skip-bad")
+    assert "left out: " in told
+    assert "5 frames" in told
 
 
 def test_train_merge_evaluate(data):
