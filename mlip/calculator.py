@@ -83,6 +83,10 @@ class CommitteeCalculator(Calculator):
         except FrameError as error:
             raise CalculatorSetupError(str(error)) from error
         output = self.committee.evaluate(graph, stress=bool(structures.periodic[0]))
+        if "stress" in (properties or ()) and output.stress is None and structures.periodic[0]:
+            raise CalculatorSetupError(
+                "this model predicts forces of its own and has no stress; train one of a campaign preset"
+            )
         forces = output.forces.double().cpu().numpy()
         energy = output.energy[:, 0].cpu().numpy()
         self.results = {

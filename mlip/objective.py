@@ -71,9 +71,10 @@ def _rho(squared: Tensor, linear_from: float) -> Tensor:
 
 def errors(evaluation: Evaluation, sample: Sample) -> Errors:
     """Differences between the network's part and what it should say."""
-    stress = torch.zeros_like(sample.stress) if evaluation.stress is None else evaluation.stress - sample.stress
+    known = sample.has_stress if evaluation.stress is not None else torch.zeros_like(sample.has_stress)
+    stress = sample.stress if evaluation.stress is None else evaluation.stress - sample.stress
     return Errors(
         (evaluation.energy - sample.energy) / counts(sample.graph),
         evaluation.forces - sample.forces,
-        stress[sample.has_stress],
+        stress[known],
     )

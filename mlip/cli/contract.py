@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .given import FRAMES
+from .given import FRAMES, IMPORT
 
 if TYPE_CHECKING:
     from ..contract import Outcome
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("architecture", required=False)
 @click.option("--preset", help="One preset rather than all.")
-@click.option("--import", "module", help="Module of yours that registers an architecture; the current folder counts.")
+@IMPORT
 @click.option(
     "--model",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -34,7 +32,6 @@ def contract(
     context: click.Context,
     architecture: str | None,
     preset: str | None,
-    module: str | None,
     model: Path | None,
     start: Path | None,
     temperature: float,
@@ -55,20 +52,10 @@ def contract(
         raise click.UsageError("--model says which architecture and preset; give neither beside it")
     if start is not None and model is None:
         raise click.UsageError("--start needs --model: an untrained potential has no dynamics worth measuring")
-    if module is not None:
-        _imported(module)
     reports = [_of_model(model, start, temperature)] if model else _of_presets(architecture, preset, seed)
     click.echo(json.dumps(reports, indent=2) if as_json else "\n\n".join(_text(report) for report in reports))
     if any(outcome["status"] == "failed" for report in reports for outcome in report["outcomes"]):
         context.exit(1)
-
-
-def _imported(module: str) -> None:
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        importlib.import_module(module)
-    except ImportError as error:
-        raise click.BadParameter(f"{module}: {error}", param_hint="--import") from error
 
 
 def _of_presets(name: str | None, preset: str | None, seed: int) -> list[dict[str, Any]]:

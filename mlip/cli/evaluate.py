@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .given import OUTPUT_FOLDER
+from .given import IMPORT, OUTPUT_FOLDER
 
 
 @click.command()
@@ -19,6 +19,7 @@ from .given import OUTPUT_FOLDER
 @click.option("--skip-unknown", is_flag=True, help="Leave out and count frames with elements the model does not know.")
 @click.option("--device", default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--dtype", default="float32", show_default=True, type=click.Choice(["float32", "float64"]))
+@IMPORT
 def evaluate(
     model: Path, data: tuple[Path, ...], as_json: bool, output: Path | None, skip_unknown: bool, device: str, dtype: str
 ) -> None:

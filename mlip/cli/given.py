@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +33,23 @@ class OutputPath(click.Path):
 
 OUTPUT_FILE = OutputPath(dir_okay=False, path_type=Path)
 OUTPUT_FOLDER = OutputPath(file_okay=False, path_type=Path)
+
+
+def _imported(context: click.Context, parameter: click.Parameter, module: str | None) -> None:
+    if module is None:
+        return
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        raise click.BadParameter(f"{module}: {error}") from error
+
+
+IMPORT = click.option(
+    "--import", "module", expose_value=False, is_eager=True, callback=_imported,
+    help="Module of yours that registers an architecture; the current folder counts.",
+)  # fmt: skip
+"""For architectures of one's own (docs/contract.md)."""
 
 
 def not_writable(path: Path) -> str | None:

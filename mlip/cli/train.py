@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from .given import OUTPUT_FOLDER, SEED
+from .given import IMPORT, OUTPUT_FOLDER, SEED
 
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 LONGEST = 10_000 * 3600.0
@@ -68,6 +68,7 @@ class Duration(click.ParamType):
     type=click.IntRange(min=0),
     help="Member of the initial model that the first one starts from, the next from the next. [default: 0]",
 )
+@IMPORT
 @click.option("--skip-bad", is_flag=True, help="Leave out frames that cannot be trained with, and say which and why.")
 @click.option(
     "--cache",

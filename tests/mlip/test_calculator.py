@@ -198,3 +198,18 @@ def test_bad_input_is_refused_in_one_line(atoms, said, model):
 def test_a_skin_of_no_length_is_refused(model):
     with pytest.raises(FrameError, match="skin -1 Å: expected 0"):
         CommitteeCalculator(model, skin=-1)
+
+
+def test_a_model_with_forces_of_its_own_has_no_stress(tmp_path):
+    architecture = get_architecture("leignn")
+    config = dataclasses.replace(
+        architecture.preset("published"), n_layers=1, scalar_width=8, vector_width=8, n_basis=4, cutoff=4.0
+    )
+    member = architecture.init(config, torch.Generator().manual_seed(0))
+    baseline = Baseline(((1, -13.0), (8, -430.0)), scale=1.0)
+    Committee(architecture, "published", config, baseline, (member,)).save(tmp_path)
+    atoms = water()
+    atoms.calc = CommitteeCalculator(tmp_path)
+    assert atoms.get_forces().shape == (3, 3)
+    with pytest.raises(CalculatorSetupError, match="no stress; train one of a campaign preset"):
+        atoms.get_stress()

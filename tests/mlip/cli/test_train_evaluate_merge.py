@@ -60,6 +60,23 @@ def test_frames_that_cannot_be_trained_with_are_named_or_left_out(data):
     assert "5 frames" in told
 
 
+def test_an_architecture_of_ones_own_trains_and_is_evaluated(data, monkeypatch):
+    monkeypatch.chdir(data)
+    monkeypatch.syspath_prepend(data)
+    (data / "own_architecture.py").write_text(
+        "from dataclasses import replace\n"
+        "from aiida_argonaut.mlip.potential import get_architecture, register\n"
+        "register(replace(get_architecture('teanet'), name='own'))\n"
+    )
+    own = ["--import", "own_architecture"]
+    told = run(train, "labels.extxyz", "-o", "m", "--config", "quick.yaml", "--architecture", "own", *own)
+    assert "own/campaign" in told
+    assert "meV/atom" in run(evaluate, "m", "labels.extxyz", *own)
+    missing = CliRunner().invoke(train, ["labels.extxyz", "-o", "n", "--import", "no_such_module"])
+    assert missing.exit_code == 2
+    assert "no_such_module" in missing.output
+
+
 def test_train_merge_evaluate(data):
     for seed in (1, 2):
         run(train, data / "labels.extxyz", "-o", data / f"m{seed}", "--seed", seed, "--config", data / "quick.yaml")
