@@ -1,0 +1,103 @@
+"""One training step, eager and compiled, turn by turn: CPU time on one thread, and whether the gradients agree.
+
+Batches: ethanols from a file (--data, the folder of benchmarks/potentials.py) or random cells of 17 atoms with all
+elements H-Ar.
+
+    python benchmarks/training_step.py --architectures teanet,leignn
+    python benchmarks/training_step.py --data DIR --batch 8
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+import torch
+
+from aiida_argonaut.mlip.baseline import Baseline
+from aiida_argonaut.mlip.batching import batch_limits
+from aiida_argonaut.mlip.frames import Configuration, LabelledFrame
+from aiida_argonaut.mlip.objective import Weights
+from aiida_argonaut.mlip.potential import get_architecture
+from aiida_argonaut.mlip.samples import Samples
+from aiida_argonaut.mlip.step import Network, compiled
+
+BASELINE = Baseline(tuple((z, 0.0) for z in range(1, 19)))
+WEIGHTS = Weights(1.0, 1.0, 1.0, 0.1)
+
+
+def frames(data: Path | None, number: int) -> list[LabelledFrame]:
+    """Labelled frames: what the labels are does not matter here."""
+    random = np.random.default_rng(0)
+    if data is not None:
+        read = ase.io.read(data / "rmd17_ethanol" / "ethanol_train_01.xyz.gz", f":{number}")
+        assert isinstance(read, list)
+        given = [Configuration(atoms.numbers, atoms.positions, np.zeros((3, 3)), (False,) * 3) for atoms in read]
+    else:
+        cells = [np.eye(3) * (17 * 14.0) ** (1 / 3) + 0.3 * random.normal(size=(3, 3)) for _ in range(number)]
+        given = [Configuration(random.integers(1, 19, 17), random.random((17, 3)) @ cell, cell) for cell in cells]
+    return [
+        LabelledFrame(one, 0.0, random.normal(size=(len(one), 3)), np.zeros((3, 3)) if one.periodic else None, "p")
+        for one in given
+    ]
+
+
+def seconds(step: Callable[[], Any], times: list[float]) -> None:
+    """Note how long a step takes."""
+    began = time.process_time()
+    step()
+    times.append(time.process_time() - began)
+
+
+def measure(name: str, made: list[LabelledFrame], rounds: int) -> str:
+    """A line of Markdown."""
+    architecture = get_architecture(name)
+    config = architecture.preset("campaign")
+    weights = architecture.init(config, torch.Generator().manual_seed(0))
+    shapes = {key: tuple(weight.shape) for key, weight in weights.items()}
+    flat = torch.cat([weight.flatten() for weight in weights.values()])
+    network = Network(architecture, config, shapes, BASELINE, made[0].stress is not None, WEIGHTS.linear_from)
+    samples = Samples.prepare(made, BASELINE, config.cutoff)
+    everything = range(len(made))
+    plain = samples.batch(everything)
+    padded = samples.padded(everything, batch_limits(samples, everything, len(made), 10**9).padded())
+    began = time.process_time()
+    run, _ = compiled(network, flat, padded)
+    made_in = time.process_time() - began
+    eager: list[float] = []
+    fast: list[float] = []
+    for _ in range(rounds):
+        seconds(lambda: network.eager(flat, plain, WEIGHTS), eager)
+        seconds(lambda: run(flat, padded, WEIGHTS), fast)
+    first, second = network.eager(flat, plain, WEIGHTS)[1], run(flat, padded, WEIGHTS)[1]
+    difference = float((first - second).norm() / first.norm())
+    slow, quick = statistics.median(eager), statistics.median(fast)
+    return (
+        f"| {name}, {len(flat):,} weights | {plain.graph.n_atoms} atoms, {plain.graph.n_bonds} bonds "
+        f"| {1000 * slow:.1f} | {1000 * quick:.1f} | {slow / quick:.1f} | {made_in:.0f} | {difference:.0e} |"
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--architectures", default="teanet,leignn")
+    parser.add_argument("--data", type=Path, help="folder of the data sets; without it random cells")
+    parser.add_argument("--batch", type=int, default=16, help="frames")
+    parser.add_argument("--rounds", type=int, default=9)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    print("| architecture | batch | eager, ms | compiled, ms | ratio | compiling, CPU s | gradients differ by |")
+    print("|---|---|---|---|---|---|---|")
+    for name in options.architectures.split(","):
+        print(measure(name, frames(options.data, options.batch), options.rounds), flush=True)
+
+
+if __name__ == "__main__":
+    main()
