@@ -12,16 +12,23 @@ Two atoms go by this name, one for each treatment of spin:
 A cubic box would leave the three p orbitals equal, and self-consistency would have no reason to prefer one; three
 different edges decide. Even so the p shell of B, Al and Si can turn almost freely: the estimated error of the energy
 wanders about 1e-6 Ry for ever, while the energy stands still. Self-consistency therefore ends at THRESHOLD.
+
+Which configuration is such an atom is decided by its content (`is_reference_atom`), not by what somebody calls it, so
+that one configuration is never labelled in two ways under one protocol.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from .elements import ElementError, load_elements
 from .errors import closest
+from .label_sanity import RYDBERG
 from .protocol import D3, Protocol, ProtocolError, pw_parameters
 
 BOX = (8.5, 10.0, 12.0)
@@ -30,6 +37,11 @@ THRESHOLD = 1e-6
 """Ry, estimated error of the energy at which self-consistency ends, unless the protocol asks for less."""
 MESH = (1, 1, 1)
 """k points: Gamma alone."""
+TOLERANCE = 1e-6
+"""Å, within which a box is the box."""
+MOST_SMEARING = 5.0
+"""Times the smearing: what -TS of an atom may come to. Six half-filled spin orbitals have 6 ln 2 = 4.2 under
+Fermi-Dirac smearing and 6 / (2 sqrt(pi)) = 1.7 under Gaussian smearing."""
 
 
 @dataclass(frozen=True)
@@ -91,4 +103,27 @@ def reference_atom(
         symbols=(symbol,),
         parameters={**parameters, "SYSTEM": {**system, "nosym": True}, "ELECTRONS": electrons},
         cell=((first, 0.0, 0.0), (0.0, second, 0.0), (0.0, 0.0, third)),
+    )
+
+
+def is_reference_atom(numbers: Sequence[int], positions: ArrayLike, cell: ArrayLike) -> bool:
+    """Whether a configuration is one atom at the origin of BOX, and so asked of pw.x as `reference_atom` says.
+
+    Args:
+        numbers: atomic numbers.
+        positions: (n, 3) Å.
+        cell: (3, 3) Å, one lattice vector per row.
+    """
+    if len(numbers) != 1:
+        return False
+    at_origin = np.allclose(positions, 0.0, rtol=0.0, atol=TOLERANCE)
+    return bool(at_origin and np.allclose(cell, np.diag(BOX), rtol=0.0, atol=TOLERANCE))
+
+
+def judged_by(protocol: Protocol) -> Protocol:
+    """The protocol with the threshold that an atom is asked for, and a cap on -TS that an open shell keeps to."""
+    return replace(
+        protocol,
+        conv_thr_per_atom=max(THRESHOLD, protocol.conv_thr_per_atom),
+        max_smearing_energy=max(protocol.max_smearing_energy, MOST_SMEARING * protocol.degauss * RYDBERG),
     )

@@ -83,9 +83,11 @@ def make_plan(
         _check_kind(initial, architecture, preset)
         start = initial.committee
         chosen, preset, config = start.architecture, start.preset, start.config
-    told = "given"
+    isolated, told = isolated_energies(dataset.frames, config.cutoff, elements, initial)
     if reference_energies is None:
-        reference_energies, told = isolated_energies(dataset.frames, config.cutoff, elements, initial)
+        reference_energies = isolated
+    elif isolated is None or any(reference_energies.get(z) != energy for z, energy in isolated.items()):
+        told = "given"
     baseline = fit_baseline(dataset.frames, reference_energies, elements, initial)
     parts = dataset.split(settings.validation_fraction, settings.split_seed)
     frames = [frame for part in parts for frame in part.frames]
@@ -134,8 +136,9 @@ def fit_baseline(
     exploration has to have some number, and the first labels with them will correct it. With `initial`, its scale and
     its elements stay, and its energies are shifted (see initial.py) where none are given.
 
-    The scale is the mean over frames of the root mean square force that the repulsion leaves over, so one frame of
-    colliding atoms does not set it. Raises TrainingError if a given table lacks one of `elements` or of the frames.
+    The scale is the mean over frames (of more than one atom) of the root mean square force that the repulsion leaves
+    over, so one frame of colliding atoms does not set it. Raises TrainingError if a given table lacks one of `elements`
+    or of the frames.
     """
     old = None if initial is None else initial.committee.baseline
     blank = Baseline(tuple((z, 0.0) for z in range(1, Z_MAX + 1)), repulsion=old is None or old.repulsion)
@@ -143,8 +146,8 @@ def fit_baseline(
     energies = _energies(frames, reference_energies, elements, initial, [float(part.energy[0]) for part in ground])
     if old is not None:
         return Baseline(energies, old.repulsion, old.scale)
-    rest = [f.forces - part.forces.numpy() for f, part in zip(frames, ground, strict=True)]
-    scale = float(np.mean([np.sqrt(np.mean(force**2)) for force in rest]))
+    rest = [f.forces - part.forces.numpy() for f, part in zip(frames, ground, strict=True) if len(f) > 1]
+    scale = float(np.mean([np.sqrt(np.mean(force**2)) for force in rest])) if rest else 0.0
     return Baseline(energies, scale=max(scale, SMALLEST_SCALE))
 
 
@@ -213,7 +216,9 @@ def _fitted_config(config: Any, frames: Sequence[LabelledFrame]) -> Any:
     """The preset's config with the average number of neighbours of these frames, if it has such a field."""
     if "average_neighbours" not in {field.name for field in fields(config)}:
         return config
-    graphs = [build_graph([frame.configuration], config.cutoff) for frame in frames]
+    graphs = [build_graph([frame.configuration], config.cutoff) for frame in frames if len(frame) > 1]
+    if not graphs:
+        return config
     average = 2.0 * sum(graph.n_bonds for graph in graphs) / sum(graph.n_atoms for graph in graphs)
     return replace(config, average_neighbours=max(round(average, 3), 1.0))
 

@@ -21,6 +21,8 @@ LARGEST_PK = 2**31
 """Databases refuse to look for larger ones."""
 NEVER_BEGAN = "never began, for its caller died before it could"
 """Status of a process to which `argonaut repair` has given an end."""
+GIVEN_UP = "argonaut_given_up"
+"""Extra of a work chain that may try again: pks of failed attempts that no other one will follow."""
 STAGES = ("generate", "explore", "select", "label", "train", "evaluate")
 """Children of an iteration, by their call link labels, in order."""
 
@@ -136,6 +138,8 @@ def iteration_summary(node: orm.WorkChainNode) -> dict[str, Any]:
             "pk": outputs["committee"].pk,
             "n_members": outputs["committee"].base.attributes.get("n_members"),
         }
+    if (given := references([node])) is not None:
+        summary["reference"] = given.label or "pseudopotential headers"
     if "train" in called:
         summary["members_trained"] = member_summary(called["train"])
     if "errors" in outputs:
@@ -148,6 +152,16 @@ def iteration_summary(node: orm.WorkChainNode) -> dict[str, Any]:
         selection = called["select"].outputs.selection.get_dict()
         summary["selection"] = {key: selection[key] for key in ("counts", "thresholds", "arms") if key in selection}
     return summary
+
+
+def references(nodes: Iterable[orm.WorkChainNode]) -> orm.Dict | None:
+    """Energies of atoms that the training of the newest of these iterations was given, its label saying what they are.
+
+    None where they were fitted, or no iteration has come to its training.
+    """
+    given = [child for node in nodes if (child := stages(node).get("train")) is not None]
+    energies = given[-1].inputs.reference_energies if given and "reference_energies" in given[-1].inputs else None
+    return energies if isinstance(energies, orm.Dict) else None
 
 
 def label_summary(label: orm.ProcessNode | None) -> dict[str, Any] | None:
@@ -191,7 +205,8 @@ class LabelCounts(NamedTuple):
 def label_counts(label: orm.ProcessNode) -> LabelCounts:
     """Counts by the account of losses, or before there is one by the newest attempt in the newest attempt of a shard.
 
-    A shard that is one calculation tells nothing before its end: all its labels are in flight until then.
+    A shard that is one calculation tells nothing before its end: all its labels are in flight until then. A failed
+    attempt is in flight, too, until its work chain has given it up or has ended itself: another may follow it.
     """
     if "losses" in label.outputs:
         return _accounted(label.outputs.losses)
@@ -203,11 +218,21 @@ def label_counts(label: orm.ProcessNode) -> LabelCounts:
             n_frames = shard.inputs.configurations.base.attributes.get("n_frames")
             counted["ended" if shard.is_terminated else "in_flight"] += n_frames
         else:
-            attempts = newest_attempts(shard, "label").values()
-            counted["ended"] += sum(node.is_terminated for node in attempts)
-            counted["in_flight"] += sum(not node.is_terminated for node in attempts)
-            counted["lost"] += sum(node.is_terminated and not node.is_finished_ok for node in attempts)
+            counted.update(_attempted(shard)._asdict())
     return LabelCounts(counted["ended"], counted["lost"], counted["in_flight"])
+
+
+def _attempted(shard: orm.ProcessNode) -> LabelCounts:
+    """Counts of a shard that has left no account."""
+    attempts = newest_attempts(shard, "label").values()
+    given_up = {int(pk) for pk in shard.base.extras.get(GIVEN_UP, [])}
+    open_ones = [
+        node for node in attempts
+        if not node.is_terminated
+        or not (node.is_finished_ok or shard.is_terminated or node.pk in given_up)
+    ]  # fmt: skip
+    lost = sum(node.is_terminated and not node.is_finished_ok and node not in open_ones for node in attempts)
+    return LabelCounts(len(attempts) - len(open_ones), lost, len(open_ones))
 
 
 def _accounted(losses: orm.Dict) -> LabelCounts:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 from aiida import orm
 
+from ..provenance_db.queries import GIVEN_UP
 from .window import WindowWorkChain
 
 
@@ -69,6 +70,11 @@ class AttemptsWorkChain(WindowWorkChain):
         """The pieces of work whose current attempt a limit has kept from being started."""
         return [name for name in self.ctx.attempts if name not in self.last_attempts()]
 
+    def _give_up(self, node: orm.ProcessNode) -> None:
+        """Note in the record that no other attempt follows one that failed: until then it may be rescued."""
+        if not node.is_finished_ok:
+            self.node.base.extras.set(GIVEN_UP, [*self.node.base.extras.get(GIVEN_UP, []), node.pk])
+
     def _follow_up(self) -> bool:
         """Count another attempt for everything that ended and earned one; whether anything did."""
         children, again = self.children(), False
@@ -79,6 +85,7 @@ class AttemptsWorkChain(WindowWorkChain):
                 continue
             reason = self.worth_another(name, attempt, node)
             if reason is None:
+                self._give_up(node)
                 self.ctx.settled = [*self.ctx.settled, label]
                 continue
             self.report(f"{name} <{node.pk}>: {reason}; trying again")

@@ -12,6 +12,7 @@ from aiida import orm
 
 from ..provenance_db.queries import chain, labels_spent, seconds
 from ..provenance_db.spending import core_seconds, jobs
+from .reference_atoms import atoms_due
 
 
 class Limit(NamedTuple):
@@ -64,12 +65,13 @@ def too_many_labels(
 
     :param number: of that iteration; labels of an earlier attempt at it are taken over, and count as part of it.
     :param settings: of the campaign, or those it shall go on with.
-    :param besides: configurations to be labelled besides those generated or selected.
+    :param besides: configurations to be labelled besides those generated or selected, isolated atoms aside.
     """
     allowed = settings["budget"]["labels"]
     if allowed is None:
         return None
-    wanted = besides + (settings["select"]["count"] if has_committee else settings["generate"]["seed_set"])
+    chosen = settings["select"]["count"] if has_committee else settings["generate"]["seed_set"]
+    wanted = chosen + besides + len(atoms_due(settings, number))
     left = max(0, allowed - labels_spent(chain(campaign), but=number)[0])
     if wanted <= left:
         return None

@@ -88,7 +88,7 @@ class CampaignWorkChain(WindowWorkChain):
         self.ctx.initial = given.get("committee")
         self.ctx.committee = before.get("committee", self.ctx.initial)
         self.ctx.besides = self.inputs.get("besides", given.get("structures") if self.ctx.plan is None else None)
-        self.ctx.converged, self.ctx.limit = False, None
+        self.ctx.converged, self.ctx.limit, self.ctx.references = False, None, None
         iterations = self.inputs.settings["stop"]["iterations"]
         self.report(f"campaign with seed {self.inputs.seed.value}: a seed set and at most {iterations} iterations")
         if "resumption" in self.inputs:
@@ -104,9 +104,8 @@ class CampaignWorkChain(WindowWorkChain):
         return self.inputs.settings["label"].get("reference") == "pseudo_atoms"
 
     def refer(self) -> None:
-        """Take the reference energies from the pseudopotentials."""
+        """Take the reference energies from the pseudopotentials, for want of isolated atoms in the dataset."""
         self.ctx.reference_energies = reference_energies(**self.inputs.pseudos)
-        self.out("reference_energies", self.ctx.reference_energies)
 
     def has_other_labels(self) -> bool:
         """Whether labels of another protocol shall give the first committee."""
@@ -178,6 +177,8 @@ class CampaignWorkChain(WindowWorkChain):
             return self.exit_codes.ERROR_ITERATION.format(number=self.ctx.number, pk=node.pk, reason=told_end(node))
         outputs = node.outputs
         self.ctx.plan, self.ctx.dataset, self.ctx.committee = outputs.plan, outputs.dataset, outputs.committee
+        if "reference_energies" in outputs:
+            self.ctx.references = outputs.reference_energies
         self.ctx.besides = None
         told = f"dataset {outputs.dataset.n_frames} frames"
         if "losses" in outputs:
@@ -195,10 +196,12 @@ class CampaignWorkChain(WindowWorkChain):
         return None
 
     def attach(self) -> None:
-        """Attach the newest dataset and committee there are."""
+        """Attach the newest dataset and committee there are, and what training counted energies from."""
         for name in ("dataset", "committee"):
             if self.ctx[name] is not None:
                 self.out(name, self.ctx[name])
+        if self.ctx.references is not None:
+            self.out("reference_energies", self.ctx.references)
 
     def finish(self) -> ExitCode | None:
         """Attach the results, and say why this is the end."""

@@ -10,10 +10,12 @@ from ..mlip.settings import SettingsError, check_keys
 
 STAGES = ("generate", "explore", "select", "label", "train", "evaluate")
 LABELLER_KEYS = {
-    "quantumespresso": ("protocol", "spin", "overrides", "family", "pw_version", "max_iterations", "clean_scratch"),
+    "quantumespresso": (
+        "protocol", "spin", "overrides", "family", "pw_version", "max_iterations", "clean_scratch", "reference_atoms"
+    ),
     "ase": ("calculator", "parameters"),
     "table": ("table",),
-}
+}  # fmt: skip
 """Keys of `label` that belong to one labeller; given to another they would do nothing."""
 
 
@@ -79,6 +81,9 @@ class LabelConfig:
     """How often a label, or with ase a shard, is tried that the machine, not chemistry, has spoiled."""
     max_iterations: int = 9
     """Runs of pw.x per label, the first one included; each after it is a rung of the rescue ladder."""
+    reference_atoms: bool = True
+    """For quantumespresso: whether isolated atoms of all elements are labelled beside the seed set; they are what
+    energies are then counted from in training."""
     clean_scratch: bool = False
     """Whether the folders of good labels are removed from the computer that ran them; what was retrieved stays."""
 

@@ -21,6 +21,7 @@ from ..provenance_db.queries import NOT_SUBMITTED
 from .data import FRAMES_FILE, CommitteeData, ConfigurationsData, DatasetData, dataset_node
 from .plan import iteration_plan
 from .pw_results import MACHINE_REASONS, collect, pseudo_atom_energies, pw_inputs
+from .reference_atoms import HEADERS, SAME_PROTOCOL, atom_energies, atoms_due, isolated_atoms, without_atoms
 
 
 @calcfunction
@@ -30,32 +31,49 @@ def plan_iteration(
     previous: orm.Dict | None = None,
     committee: CommitteeData | None = None,
     initial: CommitteeData | None = None,
+    dataset: DatasetData | None = None,
 ) -> dict[str, Any]:
     """The settings of every stage of the next iteration, with seeds derived from the campaign's seed.
 
     :param committee: what it explores with; without one it labels a seed set.
     :param initial: whose weights its training starts from, if it does not start from random ones.
+    :param dataset: given with a campaign's first iteration: isolated atoms that it has are not labelled again.
+    :returns: a document per stage, and `reference_atoms` where isolated atoms shall be labelled.
     """
     done = previous["iteration"] + 1 if previous is not None else 0
     plan = iteration_plan(
         settings.get_dict(), seed.value, done, explores=committee is not None, tunes=initial is not None
     )
     members = {name: orm.Dict(document) for name, document in plan.pop("members").items()}
-    return {**{name: orm.Dict(document) for name, document in plan.items()}, "members": members}
+    known = [] if dataset is None else atom_energies(dataset.dataset().frames)
+    atoms = isolated_atoms(symbol for symbol in atoms_due(settings.get_dict(), done) if symbol not in known)
+    return {
+        **{name: orm.Dict(document) for name, document in plan.items()},
+        "members": members,
+        **({"reference_atoms": _configurations(atoms)} if atoms else {}),
+    }
 
 
 @calcfunction
-def reference_energies(**pseudos: orm.Data) -> orm.Dict:
-    """Energies of the pseudo-atoms by element, eV, as ld1.x left them in the headers of the pseudopotentials."""
-    return orm.Dict(pseudo_atom_energies(pseudos))
+def reference_energies(dataset: DatasetData | None = None, **pseudos: orm.Data) -> orm.Dict:
+    """Energies of atoms by element, eV: of the isolated atoms in the dataset, if one is given.
+
+    Else of the pseudo-atoms, as ld1.x left them in the headers of the pseudopotentials.
+    """
+    if dataset is None:
+        return orm.Dict(pseudo_atom_energies(pseudos), label=HEADERS)
+    return orm.Dict(atom_energies(dataset.dataset().frames), label=SAME_PROTOCOL)
 
 
 @calcfunction
 def choose_exploration_starts(
     configurations: ConfigurationsData, settings: orm.Dict, dataset: DatasetData | None = None
 ) -> ConfigurationsData:
-    """Where trajectories start: all new configurations, and some frames of the dataset if there is one."""
-    frames = [] if dataset is None else dataset.dataset().frames
+    """Where trajectories start: all new configurations, and some frames of the dataset if there is one.
+
+    Isolated atoms have nothing to explore.
+    """
+    frames = [] if dataset is None else without_atoms(dataset.dataset().frames)
     known = [frame.configuration for frame in frames]
     fresh = configurations.configurations()
     return _configurations(choose_starts(known, fresh, count=settings["dataset_starts"], seed=settings["seed"]))
@@ -171,6 +189,9 @@ def merge_committee(**members: CommitteeData) -> CommitteeData:
 def compare_fresh(
     labels: DatasetData, after: ConfigurationsData, candidates: ConfigurationsData | None = None
 ) -> orm.Dict:
-    """Errors on the fresh labels: of the predictions made before they were labelled, and after training on them."""
+    """Errors on the fresh labels: of the predictions made before they were labelled, and after training on them.
+
+    Isolated atoms do not count: reference energies make them right.
+    """
     before = None if candidates is None else candidates.predicted_frames()
-    return orm.Dict(fresh_errors(labels.dataset().frames, after.predicted_frames(), before))
+    return orm.Dict(fresh_errors(without_atoms(labels.dataset().frames), after.predicted_frames(), before))

@@ -21,9 +21,11 @@ from .functions import (
     join_configurations,
     merge_datasets,
     plan_iteration,
+    reference_energies,
 )
 from .label import LabelWorkChain
 from .pw_failures import bar_calculations, spoiled
+from .reference_atoms import SAME_PROTOCOL, atom_energies, without_atoms
 from .train import TrainWorkChain
 
 JOBS = {stage: CalculationFactory(f"argonaut.{stage}") for stage in ("generate", "explore", "select", "evaluate")}
@@ -65,7 +67,7 @@ class IterationWorkChain(AttemptsWorkChain):
             cls.label,
             cls.grow,
             if_(cls.has_to_learn)(cls.train),
-            if_(cls.has_fresh_labels)(cls.evaluate, while_(cls.undecided)(cls.work)),
+            if_(cls.has_labels_to_judge_by)(cls.evaluate, while_(cls.undecided)(cls.work)),
             cls.finish,
         )  # fmt: skip
         spec.output("plan", valid_type=orm.Dict, help="The number of this iteration.")
@@ -78,6 +80,9 @@ class IterationWorkChain(AttemptsWorkChain):
         spec.output("losses", valid_type=orm.Dict, required=False)
         spec.output("labels", valid_type=DatasetData, required=False, help="The fresh labels; absent if all were lost.")
         spec.output("errors", valid_type=orm.Dict, required=False, help="On fresh labels, before and after training.")
+        spec.output(
+            "reference_energies", valid_type=orm.Dict, required=False, help="eV by element, that training was given."
+        )
         spec.output("trajectories", valid_type=orm.Dict, required=False)
         spec.output("selection", valid_type=orm.Dict, required=False)
         spec.exit_code(411, "ERROR_GENERATE", message="Generation <{pk}> failed: {reason}")
@@ -97,6 +102,7 @@ class IterationWorkChain(AttemptsWorkChain):
         arguments = {"previous": previous["plan"]} if "plan" in previous else {}
         arguments |= {"committee": previous["committee"]} if "committee" in previous else {}
         arguments |= {"initial": self.inputs.initial} if "initial" in self.inputs else {}
+        arguments |= {} if "plan" in previous else self.known()
         self.ctx.plan = plan_iteration(self.inputs.settings, self.inputs.seed, **arguments)
         self.report(f"iteration {self.ctx.plan['plan']['iteration']}: seeds and settings of every stage are fixed")
 
@@ -198,6 +204,10 @@ class IterationWorkChain(AttemptsWorkChain):
             besides = self.inputs.besides
             self.report(f"{besides.n_frames} configurations are labelled besides, without selection")
             candidates = besides if candidates is None else join_configurations(candidates, besides)
+        if "reference_atoms" in self.ctx.plan:
+            atoms = self.ctx.plan["reference_atoms"]
+            self.report(f"the isolated atoms of {atoms.n_frames} elements are labelled besides")
+            candidates = atoms if candidates is None else join_configurations(candidates, atoms)
         if candidates is None:
             return None
         self.out("candidates", candidates)
@@ -229,13 +239,17 @@ class IterationWorkChain(AttemptsWorkChain):
             if self.ctx.dataset is not None:
                 self.out("dataset", self.ctx.dataset)
             return self.exit_codes.ERROR_LIMIT.format(reason=labelled.exit_message)
-        if self.ctx.dataset is None:
+        if self.ctx.dataset is None or not without_atoms(self.ctx.dataset.dataset().frames):
             return self.exit_codes.ERROR_NO_LABELS.format(pk=labelled.pk)
         return None
 
     def has_fresh_labels(self) -> bool:
         """Whether there is anything new."""
         return "labelled" in self.ctx and "labels" in self.ctx.labelled.outputs
+
+    def has_labels_to_judge_by(self) -> bool:
+        """Whether there is anything new but isolated atoms."""
+        return self.has_fresh_labels() and bool(without_atoms(self.ctx.labelled.outputs.labels.dataset().frames))
 
     def has_to_learn(self) -> bool:
         """Whether there are fresh labels, or a dataset that no committee has seen."""
@@ -249,8 +263,30 @@ class IterationWorkChain(AttemptsWorkChain):
             "code": self.inputs.codes["train"],
             "members": self.ctx.plan["members"],
         }
-        inputs |= {port: self.inputs[port] for port in ("reference_energies", "initial") if port in self.inputs}
+        inputs |= {"initial": self.inputs.initial} if "initial" in self.inputs else {}
+        energies = self.references()
+        if energies is not None:
+            inputs["reference_energies"] = energies
+            self.out("reference_energies", energies)
         return ToContext(trained=self.submit_once("train", TrainWorkChain, inputs))
+
+    def references(self) -> orm.Dict | None:
+        """What training counts energies from: the isolated atoms in the dataset, if it has one of every element.
+
+        Else what the campaign has read from its pseudopotentials; None where that is nothing, and energies are fitted.
+        """
+        elements = self.inputs.settings["train"]["elements"]
+        found = atom_energies(self.ctx.dataset.dataset().frames)
+        lacking = [symbol for symbol in elements if symbol not in found]
+        if not lacking:
+            self.report(f"reference energies: {SAME_PROTOCOL}")
+            energies: orm.Dict = reference_energies(dataset=self.ctx.dataset)
+            return energies
+        given = self.inputs.get("reference_energies")
+        if found or self.inputs.settings["label"].get("reference_atoms", False):
+            rest = "fitted to the labels" if given is None else "those in the headers of the pseudopotentials"
+            self.report(f"there is no isolated atom of {', '.join(lacking)}: reference energies are {rest}")
+        return given
 
     def evaluate(self) -> ExitCode | None:
         """Predict the fresh labels again, now that the committee was trained on them."""

@@ -17,11 +17,13 @@ from ..mlip.labelling import account, loss_document
 from .endings import told_end
 from .label_structures import GIVEN, places_of
 from .pw_results import pseudo_atom_energies
+from .reference_atoms import atom_energies
 
 UNITS = {
     "energy": "eV per cell, free energy E - TS of the smeared electrons",
     "forces": "eV/Å",
     "stress": "eV/Å^3, tensile positive",
+    "reference_atoms": "eV, isolated atoms labelled by the same protocol; not subtracted from the labels",
     "reference_energies": "eV, spherical pseudo-atom without spin polarisation; not subtracted from the labels",
 }
 
@@ -63,6 +65,7 @@ def account_of(node: orm.WorkChainNode) -> dict[str, Any]:
         **summary_of_protocol(settings),
         "units": UNITS,
         "reference": settings["reference"],
+        "reference_atoms": _reference_atoms(node),
         "reference_energies": _reference_energies(node, settings),
     }
 
@@ -72,6 +75,11 @@ def _all_lost(node: orm.WorkChainNode) -> dict[str, Any]:
     configurations = node.inputs.configurations.configurations()
     lost = [loss_document(each, "infrastructure", told_end(node)) for each in configurations]
     return account(configurations, [], [], lost)
+
+
+def _reference_atoms(node: orm.WorkChainNode) -> dict[str, float]:
+    """Of the isolated atoms among the labels."""
+    return atom_energies(node.outputs.labels.dataset().frames) if "labels" in node.outputs else {}
 
 
 def _reference_energies(node: orm.WorkChainNode, settings: Mapping[str, Any]) -> dict[str, float] | None:

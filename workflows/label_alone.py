@@ -51,11 +51,11 @@ def label_config(protocol: str, assignments: Sequence[str] = (), **others: Any) 
     :param protocol: a shipped protocol, or a YAML file of protocol values; its `stringency` names the shipped protocol
         whose values hold where the file says nothing.
     :param assignments: single values of the protocol, each 'key=value'.
-    :param others: keys of LabelConfig; None is its default.
+    :param others: keys of LabelConfig; None is its default. Without a campaign isolated atoms are left out by default.
     """
     name, overrides = _protocol(protocol)
     overrides = {**overrides, **dict(map(_assigned, assignments))}
-    given = {key: value for key, value in others.items() if value is not None}
+    given = {"reference_atoms": False, **{key: value for key, value in others.items() if value is not None}}
     config = settings_from_mapping(LabelConfig, {"protocol": name, "overrides": overrides, **given}, "label")
     try:
         protocol_request(config)
@@ -110,6 +110,8 @@ def label_builder(
     :param code: label of the AiiDA code of pw.x; None is that of `argonaut setup`.
     :param options: AiiDA's scheduler options that differ from one core, no MPI.
     :param elements: symbols that count for cutoffs and protocol beside those of the structures.
+
+    With `reference_atoms` an isolated atom of every element is labelled, too.
     """
     asked = {**default_options(), **(options or {})}
     stage = StageConfig(code, asked)
@@ -122,6 +124,7 @@ def label_builder(
     except (SetupError, SettingsError) as error:
         raise type(error)(_in_words_of_options(str(error))) from error
     check_some_can_be_labelled(given, settings)
+    given = given.with_atoms(symbols) if config.reference_atoms else given
     builder: Any = LabelWorkChain.get_builder()
     builder.configurations = given.node()
     builder.settings = orm.Dict(plain({**settings, "options": asked}, "label"))
@@ -181,8 +184,13 @@ def unfinished_twin(builder: Any) -> int | None:
 
 
 def preview(builder: Any, given: GivenStructures) -> dict[str, Any]:
-    """What would be submitted and what it would cost, as one document; stores nothing."""
-    settings = builder.settings.get_dict()
+    """What would be submitted and what it would cost, as one document; stores nothing.
+
+    :param given: what was read, without isolated atoms that are labelled besides.
+    """
+    settings, n_given = builder.settings.get_dict(), given.n_given
+    structures = len(given.configurations)
+    given = given.with_atoms(settings["elements"]) if settings["reference_atoms"] else given
     refused = refusals(given, settings)
     asked = [each for each in given.configurations if each.configuration_id not in refused]
     sampled = asked[:: -(-len(asked) // MOST_PRICED)]
@@ -192,8 +200,9 @@ def preview(builder: Any, given: GivenStructures) -> dict[str, Any]:
     price = asdict(label_stage(stages, builder.code, Plan(1, 0, 0, (len(asked),)), labels))
     counted, told = f"{2 * len(sampled)} configurations of this campaign", f"{len(sampled)} of these structures"
     return {
-        "given": given.n_given,
-        "structures": len(given.configurations),
+        "given": n_given,
+        "structures": structures,
+        "reference_atoms": given.isolated,
         "labels": len(asked),
         "refused": [
             {**loss_document(each, *refused[each.configuration_id]), GIVEN: given.places[each.configuration_id][0]}

@@ -78,6 +78,7 @@ def label_settings(
     embedded = family.label == family_label()
     return {
         **shared,
+        "reference_atoms": config.reference_atoms,
         "request": dataclasses.asdict(request),
         "elements": elements,
         "cutoffs": list(cutoffs),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -23,6 +23,7 @@ from ..mlip.frames import Configuration, write_atoms
 from ..mlip.generate.user_files import in_a_box, read_structures
 from ..mlip.settings import SettingsError
 from .data import FRAMES_FILE, ConfigurationsData
+from .reference_atoms import SOURCE, is_reference_atom, isolated_atoms
 
 GIVEN, ALSO_GIVEN = "given", "also_given"
 """Keys in `info`: the file#frame of a structure, and all further ones of the same structure."""
@@ -39,7 +40,8 @@ class GivenStructures:
     configurations: tuple[Configuration, ...]
     """Each structure once, in the order in which they were given."""
     places: Mapping[str, tuple[str, ...]]
-    """file#frame by configuration_id: all places at which the structure stands, the first one first."""
+    """file#frame by configuration_id: all places at which the structure stands, the first one first; reference_atom#H
+    of an isolated atom that stands in no file."""
     files: tuple[str, ...] = field(default=())
 
     @property
@@ -51,6 +53,19 @@ class GivenStructures:
     def elements(self) -> set[str]:
         """Symbols that occur."""
         return {chemical_symbols[z] for each in self.configurations for z in each.numbers}
+
+    @property
+    def isolated(self) -> int:
+        """Isolated atoms among them."""
+        return sum(map(is_reference_atom, self.configurations))
+
+    def with_atoms(self, elements: Iterable[str]) -> GivenStructures:
+        """The same with an isolated atom of each element that has none yet, behind all others."""
+        atoms = {f"{SOURCE}#{atom.formula}": atom for atom in isolated_atoms(elements)}
+        new = {place: atom for place, atom in atoms.items() if atom.configuration_id not in self.places}
+        places = {atom.configuration_id: (place,) for place, atom in new.items()}
+        configurations = (*self.configurations, *new.values())
+        return dataclasses.replace(self, configurations=configurations, places={**self.places, **places})
 
     def node(self) -> ConfigurationsData:
         """An unstored node of them, with their places."""

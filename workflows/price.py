@@ -19,6 +19,7 @@ from .price_labels import NOTHING, LabelPrice, Range, expected_losses, label_pri
 from .price_record import ENOUGH_JOBS, calibration, exploration_rates, training_rates
 from .price_sample import Sample, sample
 from .price_trial import Trial, trial
+from .reference_atoms import atoms_due
 
 START_UP = 2.7
 """s before a compute job does anything (imports, and AiiDA's way to it and back); see docs/prices.md."""
@@ -92,7 +93,7 @@ def price(builder: Any) -> dict[str, Any]:
 
 
 def plan_of(settings: Mapping[str, Any], given: Mapping[str, Any]) -> Plan:
-    """Counts of a campaign that is stopped by nothing but its number of iterations.
+    """Counts of a campaign that is stopped by nothing but its number of iterations; its isolated atoms are labels.
 
     :param given: what it starts with: `committee`, `dataset`, `other_dataset`, `structures`.
     """
@@ -100,7 +101,7 @@ def plan_of(settings: Mapping[str, Any], given: Mapping[str, Any]) -> Plan:
     explores = "committee" in given or "other_dataset" in given
     besides = given["structures"].n_frames if "structures" in given else 0
     seed_set = settings["select"]["count"] if explores else settings["generate"]["seed_set"]
-    labels = (seed_set + besides, *[settings["select"]["count"]] * (iterations - 1))
+    labels = (seed_set + besides + len(atoms_due(settings, 0)), *[settings["select"]["count"]] * (iterations - 1))
     first = "other_dataset" in given and "committee" not in given
     return Plan(iterations, iterations if explores else iterations - 1, iterations + first, labels)
 

@@ -11,10 +11,12 @@ from ase.data import chemical_symbols
 from ..dft_inputs.cost import SPREAD, PseudoSize, label_core_seconds, label_size, pseudo_size, scratch_bytes
 from ..dft_inputs.kpoints import kpoint_mesh
 from ..dft_inputs.protocol import Protocol, plane_waves
+from ..dft_inputs.reference_atoms import MESH
 from ..mlip.frames import Configuration
 from ..provenance_db.spending import cores_of
 from .price_record import ENOUGH, ENOUGH_JOBS, calibration, label_rates, losses, pw_ratios
 from .price_sample import Sample
+from .reference_atoms import is_reference_atom
 
 OVERHEAD = 3.9
 """s per label that AiiDA needs beside pw.x, on one machine with a SQLite profile; see docs/prices.md."""
@@ -118,7 +120,8 @@ def _mean(
         cell = configuration.cell if configuration.periodic else [[10.0, 0, 0], [0, 10.0, 0], [0, 0, 10.0]]
         size = label_size(
             cell, symbols, pseudos, (waves["ecutwfc"], waves["ecutrho"]),
-            kpoint_mesh(cell, protocol.kpoints_spacing), protocol.spin == "collinear", protocol.conv_thr_per_atom,
+            MESH if is_reference_atom(configuration) else kpoint_mesh(cell, protocol.kpoints_spacing),
+            protocol.spin == "collinear", protocol.conv_thr_per_atom,
         )  # fmt: skip
         seconds += label_core_seconds(size)
         scratch += scratch_bytes(size, sum(sizes[symbol] for symbol in set(symbols)))

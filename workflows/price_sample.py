@@ -14,6 +14,7 @@ from ..mlip.pool import draw
 from ..mlip.settings import SettingsError
 from .plan import iteration_plan
 from .recipe_files import stored_reader
+from .reference_atoms import atoms_due, isolated_atoms
 
 SIZE = 64
 """Configurations, at most, of the first and of the later iterations."""
@@ -38,13 +39,14 @@ def sample(builder: Any, iterations: int) -> Sample:
     settings, seed = builder.settings.get_dict(), builder.seed.value
     besides = builder.start.structures.configurations() if "structures" in builder.get("start", {}) else []
     begin = time.perf_counter()
-    first = [*besides, *_made(builder, iteration_plan(settings, seed, 0)["generate"], SIZE)][:SIZE]
+    made = _made(builder, iteration_plan(settings, seed, 0)["generate"], SIZE)
+    first = [*isolated_atoms(atoms_due(settings, 0)), *besides, *made][:SIZE]
     later: list[Configuration] = []
     for number in range(1, max(iterations, 2)):
         if len(later) < SIZE:
             later += _made(builder, iteration_plan(settings, seed, number)["generate"], SIZE - len(later))
     each = (time.perf_counter() - begin) / max(len(first) + len(later), 1)
-    if not (first or later):
+    if not (besides or made or later):
         raise SettingsError(
             "no configuration of this campaign could be made: check its recipe with `argonaut generate`"
         )

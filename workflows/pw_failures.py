@@ -84,8 +84,12 @@ def stdout_of(calculation: orm.CalcJobNode) -> str:
 
 
 def bands_run_out(calculation: orm.CalcJobNode) -> bool:
-    """Whether the highest band is occupied: the smearing wanted more bands than there were."""
-    if "output_band" not in calculation.outputs:
+    """Whether the highest band is occupied: the smearing wanted more bands than there were.
+
+    With fixed occupations all bands may be occupied, as those of an isolated atom are.
+    """
+    asked = calculation.inputs.parameters.get_dict() if "parameters" in calculation.inputs else {}
+    if "output_band" not in calculation.outputs or asked.get("SYSTEM", {}).get("occupations") == "fixed":
         return False
     try:
         get_highest_occupied_band(calculation.outputs.output_band)

@@ -19,6 +19,7 @@ from ..dft_inputs.label_sanity import first_problem, label_figures, scf_force_co
 from ..dft_inputs.protocol import Protocol, pw_parameters
 from ..dft_inputs.pseudos.upf import header
 from ..dft_inputs.pw_output import PwOutputError, tensile_stress, version_number
+from ..dft_inputs.reference_atoms import MESH, judged_by, reference_atom
 from ..dft_inputs.rescue import off_nominal
 from ..mlip.frames import Configuration, FrameError, LabelledFrame
 from ..mlip.labelling import account, loss_document, rescue_document
@@ -28,6 +29,7 @@ from ..provenance_db.queries import NOT_SUBMITTED
 from .endings import told_end
 from .pw_failures import INFRASTRUCTURE_STATUSES, bands_run_out, stdout_of
 from .pw_rescue import RESCUE, rung_of
+from .reference_atoms import is_reference_atom
 from .scf_monitor import MONITOR
 
 OF_WALL_TIME = 0.95
@@ -66,7 +68,6 @@ def pw_inputs(configurations: Sequence[Configuration], settings: Mapping[str, An
     :returns: `structures` by label name; `kpoints` and `parameters`, each kind of them once, by keys that `asked` has
         for each label; `gamma_settings` for cells with the one k point Gamma; `monitors` and `max_iterations`.
     """
-    protocol = Protocol(**settings["request"])
     seconds = settings.get("options", {}).get("max_wallclock_seconds")
     structures: dict[str, orm.StructureData] = {}
     kpoints: dict[str, orm.KpointsData] = {}
@@ -78,14 +79,11 @@ def pw_inputs(configurations: Sequence[Configuration], settings: Mapping[str, An
             continue
         name = label_name(index)
         structures[name] = orm.StructureData(ase=_plain_atoms(configuration))
-        mesh = kpoint_mesh(configuration.cell, protocol.kpoints_spacing)
+        mesh, namelists = nominal(configuration, settings)
         mesh_key = "mesh_" + "_".join(map(str, mesh))
         if mesh_key not in kpoints:
             kpoints[mesh_key] = orm.KpointsData()
             kpoints[mesh_key].set_kpoints_mesh(list(mesh))
-        symbols = [chemical_symbols[z] for z in configuration.numbers]
-        # files are kept for the XML, from which aiida-quantumespresso takes bands, occupations and the version
-        namelists = pw_parameters(protocol, settings["elements"], symbols, tuple(settings["cutoffs"]), keep_files=True)
         if seconds:
             namelists["CONTROL"]["max_seconds"] = OF_WALL_TIME * seconds
         key = known.setdefault(json.dumps(namelists, sort_keys=True), f"parameters_{len(known):03d}")
@@ -100,6 +98,19 @@ def pw_inputs(configurations: Sequence[Configuration], settings: Mapping[str, An
         "monitors": {"scf": orm.Dict(MONITOR)},
         "gamma_settings": orm.Dict({"gamma_only": True}),
     }
+
+
+def nominal(
+    configuration: Configuration, settings: Mapping[str, Any]
+) -> tuple[tuple[int, int, int], dict[str, dict[str, Any]]]:
+    """Mesh of k points and namelists by which a configuration is labelled; those of an isolated atom are its own."""
+    protocol, cutoffs = Protocol(**settings["request"]), tuple(settings["cutoffs"])
+    symbols = [chemical_symbols[z] for z in configuration.numbers]
+    if is_reference_atom(configuration):
+        return MESH, reference_atom(protocol, symbols[0], settings["elements"], cutoffs).parameters
+    # files are kept for the XML, from which aiida-quantumespresso takes bands, occupations and the version
+    namelists = pw_parameters(protocol, settings["elements"], symbols, cutoffs, keep_files=True)
+    return kpoint_mesh(configuration.cell, protocol.kpoints_spacing), namelists
 
 
 def collect(
@@ -161,7 +172,7 @@ def _label(
         raise LabelLost(NOT_SUBMITTED, "the campaign came to a limit first")
     if f"retrieved_{name}" not in results:
         raise LabelLost("infrastructure", "no calculation brought any output back")
-    _check_ended_well(results[f"retrieved_{name}"].creator)
+    _check_ended_well(results[f"retrieved_{name}"].creator, nominal(configuration, settings)[1])
     missing = [port for port in ("output_parameters", "output_trajectory") if f"{port}_{name}" not in results]
     if missing:
         raise LabelLost("output_missing", f"the calculation ended well but left no {' and no '.join(missing)}")
@@ -180,8 +191,8 @@ def _judge(calculation: orm.CalcJobNode) -> orm.WorkChainNode | None:
     return caller if isinstance(caller, orm.WorkChainNode) and caller.process_type == RESCUE else None
 
 
-def _check_ended_well(calculation: orm.CalcJobNode) -> None:
-    """Raise LabelLost unless the calculation ended well, at the nominal protocol, and its rescue accepted it."""
+def _check_ended_well(calculation: orm.CalcJobNode, asked: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise LabelLost unless the calculation ended well, with the nominal namelists, and its rescue accepted it."""
     if calculation.exit_status != 0:
         status = calculation.exit_status
         machine = status is None or status in INFRASTRUCTURE_STATUSES
@@ -192,11 +203,9 @@ def _check_ended_well(calculation: orm.CalcJobNode) -> None:
         raise LabelLost("not_accepted", f"{judge.process_label} ended {judge.exit_status}: {judge.exit_message}")
     if bands_run_out(calculation):
         raise LabelLost("bands_run_out", "its highest band is occupied")
-    if judge is not None:
-        nominal = judge.inputs.pw.parameters.get_dict()
-        different = off_nominal(nominal, calculation.inputs.parameters.get_dict())
-        if different:
-            raise LabelLost("not_nominal", "; ".join(different))
+    different = off_nominal(asked, calculation.inputs.parameters.get_dict())
+    if different:
+        raise LabelLost("not_nominal", "; ".join(different))
 
 
 def _check_sanity(
@@ -218,10 +227,9 @@ def _check_sanity(
         "force_correction": scf_force_correction(stdout),
         "reference_energies": settings.get("atom_energies"),
     }
-    problem = first_problem(
-        Protocol(**settings["request"]), symbols, energy, forces, stress,
-        scf_accuracy=accuracy, **figures,
-    )  # fmt: skip
+    protocol = Protocol(**settings["request"])
+    protocol = judged_by(protocol) if is_reference_atom(configuration) else protocol
+    problem = first_problem(protocol, symbols, energy, forces, stress, scf_accuracy=accuracy, **figures)
     if problem is not None:
         raise LabelLost(*problem, label_figures(energy, forces, stress, symbols, **figures))
 

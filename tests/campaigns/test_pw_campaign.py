@@ -23,6 +23,7 @@ CAMPAIGN = {
         "overrides": {"wavefunction_cutoff": 25, "density_cutoff": 125, "kpoints_spacing": 2.0},
         "max_jobs": 2,
         "clean_scratch": True,
+        "reference_atoms": False,
     },
     "train": {"members": 2, "steps": 10, "records": 2},
     "explore": {"dataset_starts": 1, "steps": 10, "min_steps": 5, "sample_interval": 5},

@@ -234,6 +234,11 @@ def test_batches_are_halved_when_the_memory_does_not_suffice(monkeypatch):
     assert (card["batch_share"], card["steps"]) == (0.25, QUICK.steps)
 
 
+def test_validations_are_evenly_spaced():
+    committee = train_committee(argon(4), settings=dataclasses.replace(QUICK, steps=100, records=50))
+    assert [line["step"] for line in committee.metrics] == list(range(2, 101, 2))
+
+
 def test_one_frame_that_does_not_fit_is_an_error(monkeypatch):
     def hungry(*arguments, **options):
         raise torch.OutOfMemoryError("CUDA out of memory")

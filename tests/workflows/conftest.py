@@ -5,9 +5,13 @@ import stat
 import numpy as np
 import pytest
 
+from aiida_argonaut.dft_inputs.protocol import load_protocol, pw_parameters
+
 PW = "aiida.calculations:quantumespresso.pw"
 RESCUE = "aiida.workflows:argonaut.pw_rescue"
-NOMINAL = {"SYSTEM": {"ecutwfc": 40.0, "degauss": 0.02}, "ELECTRONS": {"conv_thr": 1e-8, "mixing_beta": 0.4}}
+ELEMENTS, CUTOFFS = ["H", "He", "Li", "Be"], (40.0, 160.0)
+NOMINAL = pw_parameters(load_protocol("fast"), ELEMENTS, ["H", "H"], CUTOFFS, keep_files=True)
+"""What a cell of two atoms is asked."""
 OUTPUTS = ("output_parameters", "output_trajectory", "retrieved", "remote_folder")
 
 
@@ -16,13 +20,11 @@ def settings():
     """Settings of the label stage as a campaign makes them."""
     import dataclasses
 
-    from aiida_argonaut.dft_inputs.protocol import load_protocol
-
     return {
         "labeller": "quantumespresso",
         "request": dataclasses.asdict(load_protocol("fast")),
-        "elements": ["H", "He", "Li", "Be"],
-        "cutoffs": [40.0, 160.0],
+        "elements": ELEMENTS,
+        "cutoffs": list(CUTOFFS),
         "max_iterations": 3,
         "pw_version": "6.7",
         "protocol": {"code": "pw.x 6.7"},
@@ -61,7 +63,7 @@ def pw_outputs(profile):
 def pw_label(profile, pw_outputs):
     """Make a label: a PwCalculation, or a RescuePwWorkChain that ended `how` after several of them.
 
-    Each is (exit status or state, outputs, changes of SYSTEM); the last two may be left out.
+    Each is (exit status or state, outputs, changes of SYSTEM); the last two may be left out. `asked` are the namelists.
     """
     from aiida import orm
     from aiida.common.links import LinkType
@@ -75,10 +77,10 @@ def pw_label(profile, pw_outputs):
             node.set_exit_status(how)
         return node
 
-    def calculated(chain, number, status, keywords=(), system=()):
+    def calculated(namelists, chain, number, status, keywords=(), system=()):
         calculation = ended(orm.CalcJobNode(process_type=PW), status)
         calculation.label = f"rung_{number}"
-        asked = orm.Dict({**NOMINAL, "SYSTEM": {**NOMINAL["SYSTEM"], **dict(system)}}).store()
+        asked = orm.Dict({**namelists, "SYSTEM": {**namelists["SYSTEM"], **dict(system)}}).store()
         calculation.base.links.add_incoming(asked, LinkType.INPUT_CALC, "parameters")
         if chain is not None:
             calculation.base.links.add_incoming(chain, LinkType.CALL_CALC, f"iteration_{number:02d}")
@@ -89,14 +91,14 @@ def pw_label(profile, pw_outputs):
         calculation.seal()
         return calculation
 
-    def made(how=0, calculations=((0, {}),)):
+    def made(how=0, calculations=((0, {}),), asked=NOMINAL):
         if how is None:
-            return calculated(None, 1, *calculations[0])
+            return calculated(asked, None, 1, *calculations[0])
         chain = ended(orm.WorkChainNode(process_type=RESCUE), how)
-        chain.base.links.add_incoming(orm.Dict(NOMINAL).store(), LinkType.INPUT_WORK, "pw__parameters")
+        chain.base.links.add_incoming(orm.Dict(asked).store(), LinkType.INPUT_WORK, "pw__parameters")
         chain.store()
         for number, each in enumerate(calculations, 1):
-            calculated(chain, number, *each)
+            calculated(asked, chain, number, *each)
         chain.seal()
         return chain
 

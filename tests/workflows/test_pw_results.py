@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from aiida_argonaut.dft_inputs.protocol import load_protocol, plane_waves
 from aiida_argonaut.mlip.frames import Configuration
 from aiida_argonaut.mlip.units import GPA
 
@@ -164,6 +165,6 @@ def test_pw_is_asked_what_the_configuration_is(profile, settings, configurations
         np.testing.assert_allclose(atoms.positions, configuration.positions, atol=1e-8)
         np.testing.assert_allclose(atoms.cell, configuration.cell, atol=1e-8)
         parameters = prepared["parameters"][prepared["asked"][f"label_{index:03d}"]["parameters"]].get_dict()
-        assert parameters["SYSTEM"]["ecutwfc"] == 40.0
+        assert parameters["SYSTEM"].items() >= plane_waves(load_protocol("fast"), (40.0, 160.0)).items()
         assert parameters["CONTROL"]["tprnfor"] is True
         assert parameters["CONTROL"]["tstress"] is True

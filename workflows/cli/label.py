@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from ...mlip.cli.given import FRAMES, OUTPUT_FILE, companion, writing
 from ...mlip.cli.progress import Progress
 from ..setup import SetupError
-from .profile import daemon_is_running, open_profile, profile_option, shell_lines, workers_are_cut_off
+from .profile import daemon_is_running, open_profile, profile_option, shell_lines, submitted, workers_are_cut_off
 
 POLL_SECONDS = 2.0
 CUT_OFF_SECONDS = 60.0
@@ -36,6 +36,9 @@ WITH_PK = ("structures", "pk", "output", "profile", "as_json")
 @click.option("--spin", type=click.Choice(["none", "collinear"]), help="Default: the protocol's own choice.")
 @click.option("--family", help="Installed aiida-pseudo family. [default: the embedded one]")
 @click.option("--elements", default="", help="H,C,O: count for cutoffs and protocol even where no structure has them.")
+@click.option(
+    "--reference-atoms/--no-reference-atoms", default=False, help="Label an isolated atom of each element, too."
+)
 @click.option("--box", type=click.FloatRange(0.5, 100.0), metavar="VACUUM", help="Å of vacuum around what has no cell.")
 @click.option("--max-jobs", type=click.IntRange(1), help="Labels in flight at a time. [default: 2]")
 @click.option("--code", help="AiiDA code of pw.x. [default: pw@localhost]")
@@ -118,7 +121,7 @@ def _builder(read: Any, given: dict[str, Any]) -> Any:
     unknown = [symbol for symbol in elements if not 1 <= atomic_numbers.get(symbol, 0) <= Z_MAX]
     if unknown:
         raise click.UsageError(f"--elements: {', '.join(unknown)} is not among H-Ar; expected symbols such as H,C,O")
-    others = {key: given[key] for key in ("spin", "family", "max_jobs", "pw_version")}
+    others = {key: given[key] for key in ("spin", "family", "max_jobs", "pw_version", "reference_atoms")}
     config = label_config(given["protocol"], given["assignments"], **others)
     options = read_mapping(given["options"]) if given["options"] else {}
     return label_builder(read, config, given["code"], options, elements)
@@ -126,8 +129,6 @@ def _builder(read: Any, given: dict[str, Any]) -> Any:
 
 def submit_labels(builder: Any, profile: str) -> int:
     """Submit the work chain and return its pk; SetupError where no daemon would take it, or it is at work already."""
-    from aiida.engine import submit
-
     from ..label_alone import unfinished_twin
 
     if not daemon_is_running():
@@ -140,12 +141,7 @@ def submit_labels(builder: Any, profile: str) -> int:
             f"work chain {twin} is labelling the same structures by the same protocol now; "
             f"`argonaut label --pk {twin} -o OUT.extxyz` follows it"
         )
-    try:
-        return int(submit(builder).pk)
-    except ConnectionError as error:
-        raise SetupError(
-            f"the daemon's broker does not answer; start it again with `verdi -p {profile} daemon restart`"
-        ) from error
+    return submitted(builder, profile)
 
 
 def collect(identifier: str, output: Path, profile: str, as_json: bool) -> None:
@@ -251,7 +247,9 @@ def tell_preview(document: dict[str, Any], as_json: bool) -> None:
         return
     twice = document["given"] - document["structures"]
     repeated = f", {twice} of them the same as an earlier one" if twice else ""
-    click.echo(f"{document['given']} structures given{repeated}: {document['labels']} labels by {document['code']}")
+    atoms = f", isolated atoms of {document['reference_atoms']} elements" if document["reference_atoms"] else ""
+    counted = f"{document['given']} structures given{repeated}{atoms}"
+    click.echo(f"{counted}: {document['labels']} labels by {document['code']}")
     for loss in document["refused"][:MOST_TOLD]:
         click.echo(f"will be lost: {loss['given']} {loss['formula']}: {loss['reason']}: {loss['message']}")
     if document["refused"][MOST_TOLD:]:

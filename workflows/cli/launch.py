@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..setup import SetupError
-from .profile import daemon_is_running, open_profile, profile_option, shell_lines
+from .profile import daemon_is_running, open_profile, profile_option, shell_lines, submitted
 
 FOLLOW = [
     "verdi -p PROFILE process list -a",
@@ -87,8 +87,6 @@ def tell_left_out(builder: Any) -> None:
 
 def submit_campaign(campaign: Path, profile: str) -> int:
     """Submit the campaign of a file and return its pk; SetupError if no daemon would take it."""
-    from aiida.engine import submit
-
     from ..campaign import CampaignWorkChain
 
     builder = CampaignWorkChain.get_builder_from_config(campaign)
@@ -97,4 +95,4 @@ def submit_campaign(campaign: Path, profile: str) -> int:
         raise SetupError(
             f"the daemon of profile {profile} is not running; start it with `verdi -p {profile} daemon start`"
         )
-    return int(submit(builder).pk)
+    return submitted(builder, profile)

@@ -40,7 +40,7 @@ def draw(campaign: Any, output: Path) -> None:
     from ase.data import atomic_numbers
 
     from ...mlip.fresh_plot import draw_fresh
-    from ...provenance_db.queries import iterations
+    from ...provenance_db.queries import iterations, references
 
     batches = []
     for node in iterations(campaign):
@@ -55,11 +55,9 @@ def draw(campaign: Any, output: Path) -> None:
         raise ValueError(
             f"campaign {campaign.pk} has no fresh labels with predictions yet; the first come with iteration 1"
         )
-    references = None
-    if "reference_energies" in campaign.outputs:
-        table = campaign.outputs.reference_energies.get_dict()
-        references = {atomic_numbers[symbol]: energy for symbol, energy in table.items()}
-    figure = draw_fresh(batches, references)
+    given = references(iterations(campaign))
+    energies = None if given is None else {atomic_numbers[name]: value for name, value in given.get_dict().items()}
+    figure = draw_fresh(batches, energies)
     output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(output, dpi=150)
     plt.close(figure)

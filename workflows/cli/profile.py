@@ -56,6 +56,18 @@ def daemon_is_running() -> bool:
     return bool(get_daemon_client().is_daemon_running)
 
 
+def submitted(builder: Any, profile: str) -> int:
+    """Submit to the daemon of the loaded profile and return the pk; SetupError if its broker does not answer."""
+    from aiida.engine import submit
+
+    try:
+        return int(submit(builder).pk)
+    except ConnectionError as error:
+        raise SetupError(
+            f"the daemon's broker does not answer; start it again with `verdi -p {profile} daemon restart`"
+        ) from error
+
+
 def check_ready(profile: str) -> None:
     """Raise SetupError where no daemon would take a campaign, or labels made before would be made again."""
     from aiida.manage.configuration import get_config_option

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .launch import FOLLOW
-from .profile import check_ready, open_profile, profile_option, shell_lines
+from .profile import check_ready, open_profile, profile_option, shell_lines, submitted
 
 
 @click.command()
@@ -23,8 +23,6 @@ def resume(campaign: str, profile: str | None, assignments: tuple[str, ...]) -> 
     Example: argonaut resume 42 --set stop.iterations=8 --set budget.labels=500
     """
     name = open_profile(profile)
-    from aiida.engine import submit
-
     from ...provenance_db.queries import load_campaign
     from ..resume import resume_builder
 
@@ -33,7 +31,7 @@ def resume(campaign: str, profile: str | None, assignments: tuple[str, ...]) -> 
     resumption = builder.resumption.get_dict()
     for key, (old, new) in resumption["changes"].items():
         click.echo(f"{key}: {old} -> {new}")
-    pk = submit(builder).pk
+    pk = submitted(builder, name)
     click.echo(f"campaign {pk} goes on. To follow it from a new shell:")
     for line in shell_lines(name, [command.format(pk=pk) for command in FOLLOW]):
         click.echo(f"  {line}")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ...mlip.fingerprint import composition, near_duplicates
 from ...mlip.frames import LabelledFrame
 from ...mlip.units import Z_MAX
+from ..reference_atoms import without_atoms
 from .canvas import COLOURS, Card, drawn, mark
 from .quality import atomic_references
 from .story import Story
@@ -135,9 +136,10 @@ def species_card(story: Story) -> Card:
 
 
 def volume_card(story: Story) -> Card:
-    """Volume per atom of the periodic frames."""
+    """Volume per atom of the periodic frames that are no isolated atoms."""
     name, title = "volume", "Volume per atom"
-    values = [f.configuration.volume / len(f) for f in story.frames if f.configuration.periodic]
+    cells = [frame for frame in without_atoms(story.frames) if frame.configuration.periodic]
+    values = [frame.configuration.volume / len(frame) for frame in cells]
     if not values:
         return Card(name, title, absent="No labelled frame is periodic." if story.frames else NONE_YET)
     return histogram(name, title, values, "volume per atom, Å³", f"{len(values)} periodic frames.")
@@ -150,8 +152,7 @@ def energy_card(story: Story) -> Card:
         return Card(name, title, absent=NONE_YET)
     references = atomic_references(story)
     values = [(f.energy - references[f.configuration.numbers].sum()) / len(f) for f in story.frames]
-    zero = "those of the pseudopotentials" if story.references else "fitted to the labels by least squares"
-    return histogram(name, title, values, "energy above the atoms, eV/atom", f"Energies of the atoms are {zero}.")
+    return histogram(name, title, values, "energy above the atoms, eV/atom", f"Counted from {story.zero}.")
 
 
 def force_card(story: Story) -> Card:

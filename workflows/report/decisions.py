@@ -136,6 +136,8 @@ def _trained(story: Story, each: Mapping[str, Any]) -> Iterator[tuple[str, str]]
                      if count)  # fmt: skip
     frames = f" on {each['dataset']['n_frames']} frames" if each.get("dataset", {}).get("n_frames") else ""
     total = sum(members.values())
+    if each.get("reference"):
+        yield "reference energies", f"{each['reference']}."
     yield "trained", f"{members.get('ok', 0)} of {total} committee members{frames}{f'; {rest}' if rest else ''}."
 
 

@@ -13,7 +13,7 @@ from ase.data import atomic_numbers
 
 from ...mlip.frames import LabelledFrame
 from ...mlip.fresh import by_id
-from ...provenance_db.queries import STAGES, campaign_summary, chain, children, iterations, stages
+from ...provenance_db.queries import STAGES, campaign_summary, chain, children, iterations, references, stages
 from ...provenance_db.spending import jobs, spent
 from .story import Fresh, Said, Story
 
@@ -43,7 +43,7 @@ def gather(campaign: orm.WorkChainNode) -> Story:
             for node, told in zip(nodes, summary["iterations"], strict=False)
             for one in _fresh(node, called[int(node.pk or 0)], labels[int(node.pk or 0)], told)
         ],
-        references=_references(parts),
+        references=_references(nodes),
         jobs=jobs(parts),
         said=_said([*(int(part.pk or 0) for part in parts), *family]),
         family=family,
@@ -86,11 +86,10 @@ def _fresh(node: Any, own: dict[str, Any], labels: tuple[LabelledFrame, ...], to
         yield Fresh(number, trained_on, known, predictions, arms)
 
 
-def _references(parts: Sequence[Any]) -> dict[int, float] | None:
-    for part in parts:
-        if "reference_energies" in part.outputs:
-            return {atomic_numbers[name]: value for name, value in part.outputs.reference_energies.get_dict().items()}
-    return None
+def _references(nodes: Sequence[Any]) -> dict[int, float] | None:
+    """What the newest training was given."""
+    found = references(nodes)
+    return None if found is None else {atomic_numbers[name]: value for name, value in found.get_dict().items()}
 
 
 def _said(pks: list[int]) -> list[Said]:

@@ -164,8 +164,7 @@ def parity(story: Story, quantity: str) -> Card:
         legend_above(figure, axes, 2)
 
     what = f"{count} force components" if quantity == "forces" else f"{count} energies"
-    zero = "read from the pseudopotentials" if story.references else "fitted to all labels of the campaign"
-    extra = f" Energies are counted from the atoms, whose energies were {zero}." if quantity == "energy" else ""
+    extra = f" Energies are counted from {story.zero}." if quantity == "energy" else ""
     thin = told_thinned(map(len, pairs.values()))
     caption = f"{what} of all iterations with a committee, predicted before labelling.{extra}{thin}"
     return drawn(name, heading, caption, f"Scatter of {what}: prediction against label in {unit}.", draw, 4.6)

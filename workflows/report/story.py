@@ -9,6 +9,7 @@ from typing import Any
 
 from ...mlip.frames import LabelledFrame
 from ...mlip.predictions import Prediction
+from ..reference_atoms import SAME_PROTOCOL
 
 ARMS = ("deviation", "random")
 """Why a frame was chosen (mlip.select): the committee was unsure of it, or it was drawn at random."""
@@ -86,6 +87,14 @@ class Story:
         """Campaigns of the chain, oldest first; one unless the campaign was resumed."""
         own = {key: self.summary.get(key) for key in ("pk", "uuid", "state", "exit_status", "exit_message", "seconds")}
         return list(self.summary.get("parts") or [{**own, "changes": {}}])
+
+    @property
+    def zero(self) -> str:
+        """Whose energies the energies of labels are counted from."""
+        if self.references is None:
+            return "atoms as they were fitted to all labels of the campaign by least squares"
+        told = next((each["reference"] for each in reversed(self.iterations) if each.get("reference")), "")
+        return "isolated " + told if told == SAME_PROTOCOL else "atoms as the pseudopotentials have them"
 
     @property
     def running(self) -> bool:
