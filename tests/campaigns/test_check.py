@@ -30,6 +30,7 @@ PW = {
     **ASE,
     "label": {
         "protocol": "fast",
+        "reference_atoms": False,
         "overrides": {"wavefunction_cutoff": 25, "density_cutoff": 125, "kpoints_spacing": 2.0},
     },
 }
