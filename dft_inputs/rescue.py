@@ -13,6 +13,7 @@ bands, a wide smearing first. Their order and numbers are ours.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -119,5 +120,12 @@ def off_nominal(nominal: Mapping[str, Mapping[str, Any]], asked: Mapping[str, Ma
         f"{key} {asked.get(namelist, {}).get(key)!r} instead of {nominal.get(namelist, {}).get(key)!r}"
         for namelist, keys in PROTOCOL_KEYS.items()
         for key in keys
-        if asked.get(namelist, {}).get(key) != nominal.get(namelist, {}).get(key)
+        if not _same(asked.get(namelist, {}).get(key), nominal.get(namelist, {}).get(key))
     ]
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal; numbers to 12 digits, as AiiDA keeps 14 of them."""
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-12)
+    return bool(one == other)

@@ -62,3 +62,9 @@ def test_only_the_wide_smearing_leaves_the_protocol(spin):
 def test_the_number_of_bands_must_be_known():
     rung = next_rung(nominal(), ["diagonalization"], False, [], None, has_density=False)
     assert rung.name == "wide_smearing"
+
+
+def test_a_number_that_storage_has_rounded_is_still_nominal():
+    nominal = {"ELECTRONS": {"conv_thr": 3 * 1e-8}}
+    assert off_nominal(nominal, {"ELECTRONS": {"conv_thr": float(f"{3 * 1e-8:.14g}")}}) == []
+    assert off_nominal(nominal, {"ELECTRONS": {"conv_thr": 3.1e-8}}) != []
