@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .given import IMPORT, OUTPUT_FOLDER, SEED
+
+if TYPE_CHECKING:
+    from ..committee import Committee
+    from ..dataset import Dataset
+    from ..train_settings import TrainSettings
 
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 LONGEST = 10_000 * 3600.0
@@ -104,50 +110,87 @@ def train(
       argonaut train labels.extxyz -o model --members 4 --seed 1 --budget 30m
       argonaut train new.extxyz -o tuned --members 4 --initial model
     """
+    _check_initial(initial, initial_member, output)
+    from ..initial import Initial
+    from ..learning_curve import plot_learning_curve
+    from ..training import train_committee
+
+    settings = _settings(config, budget)
+    dataset = _frames(data, skip_bad)
+    energies = None if reference_energies is None else read_reference_energies(reference_energies)
+    start = None if initial is None else Initial.load(initial, initial_member or 0)
+    checkpoints = output / "checkpoints"
+    with _pausing(output), _Live(output, seed, members) as live:
+        committee = train_committee(
+            dataset, architecture, preset, settings, seed, members, energies, _numbers(elements), budget, device,
+            checkpoints, live.report, start, cache, stop_after,
+        )  # fmt: skip
+    committee.save(output)
+    plot_learning_curve(committee.metrics, output / "learning_curve.png")
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    _tell(output, committee, f"{len(dataset)} frames{'' if initial is None else f', from the weights of {initial}'}")
+
+
+def _check_initial(initial: Path | None, initial_member: int | None, output: Path) -> None:
     if initial is None and initial_member is not None:
         raise click.UsageError("--initial-member needs --initial, the model whose member it is")
     if initial is not None and initial.resolve() == output.resolve():
         raise click.UsageError(f"--initial {initial} is the output folder too; write the new model elsewhere")
-    from ..baseline import reference_energies_from_symbols
-    from ..dataset import is_dataset
-    from ..frame_checks import load_training_frames
-    from ..initial import Initial
-    from ..learning_curve import plot_learning_curve
+
+
+def _settings(config: Path | None, budget: float | None) -> TrainSettings:
     from ..settings import load_settings, read_mapping
-    from ..train_settings import TrainingPaused
-    from ..training import TrainSettings, train_committee
+    from ..train_settings import TrainSettings
 
     settings = load_settings(TrainSettings, config)
     if budget is not None and (config is None or "steps" not in read_mapping(config)):
         settings = replace(settings, steps=UNLIMITED)
+    return settings
+
+
+def _frames(data: Sequence[Path], skip_bad: bool) -> Dataset:
+    """All frames; what is to be known of them is told."""
+    from ..dataset import is_dataset
+    from ..frame_checks import load_training_frames
+
     dataset, skipped = load_training_frames(data, skip_bad, check_units=not all(map(is_dataset, data)))
-    _tell_skipped(skipped)
+    for each in skipped[:SHOWN]:
+        click.echo(f"left out: {each}", err=True)
+    if len(skipped) > SHOWN:
+        click.echo(f"left out: {len(skipped) - SHOWN} more", err=True)
     if dataset.one_lineage:
         click.echo("all frames are of one lineage: validation frames are relatives of training frames", err=True)
-    known = [
-        number for number, _ in reference_energies_from_symbols(dict.fromkeys(_symbols(elements), 0.0), "--elements")
-    ]
-    energies = None if reference_energies is None else read_reference_energies(reference_energies)
-    start = None if initial is None else Initial.load(initial, initial_member or 0)
-    checkpoints = output / "checkpoints"
+    return dataset
+
+
+def _numbers(elements: str) -> list[int]:
+    """Atomic numbers of symbols that commas or blanks part."""
+    from ..baseline import reference_energies_from_symbols
+
+    symbols = elements.replace(",", " ").split()
+    return [number for number, _ in reference_energies_from_symbols(dict.fromkeys(symbols, 0.0), "--elements")]
+
+
+@contextmanager
+def _pausing(output: Path) -> Iterator[None]:
+    """A training that is paused inside leaves PAUSED in the output folder, and the command exits 1."""
+    from ..train_settings import TrainingPaused
+
     paused = output / PAUSED
     paused.unlink(missing_ok=True)
     try:
-        with _Live(output, seed, members) as live:
-            committee = train_committee(
-                dataset, architecture, preset, settings, seed, members, energies, known, budget, device, checkpoints,
-                live.report, start, cache, stop_after,
-            )  # fmt: skip
+        yield
     except TrainingPaused as pause:
+        output.mkdir(parents=True, exist_ok=True)
         paused.write_text(json.dumps({"seed": pause.seed, "progress": pause.progress}) + "\n")
         click.echo(f"{output}: not done, {pause}; the same command goes on", err=True)
         raise click.exceptions.Exit(1) from pause
-    committee.save(output)
-    plot_learning_curve(committee.metrics, output / "learning_curve.png")
-    shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def _tell(output: Path, committee: Committee, what: str) -> None:
+    count = len(committee.members)
     click.echo(
-        f"{output}: {members} member{'s' * (members > 1)} of {committee.architecture.name}/{committee.preset}, "
-        f"{len(dataset)} frames{'' if initial is None else f', from the weights of {initial}'}"
+        f"{output}: {count} member{'s' * (count > 1)} of {committee.architecture.name}/{committee.preset}, {what}"
     )
     for member in committee.card["members"]:
         best = member["best"]
@@ -169,7 +212,6 @@ class _Live:
         self.lines: dict[int, dict[int, dict[str, Any]]] = {}
 
     def __enter__(self) -> _Live:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self.progress.__enter__()
         return self
 
@@ -182,6 +224,7 @@ class _Live:
         told = self.lines.setdefault(member, {})
         told[line["step"]] = {"member": member, **line}
         rows = [json.dumps(row) + "\n" for each in self.lines.values() for row in each.values()]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text("".join(rows))
         left = line["seconds"] * (1.0 - done) / done if done > 0 else 0.0
         self.progress.update(
@@ -196,17 +239,6 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def _tell_skipped(skipped: Sequence[Any]) -> None:
-    for each in skipped[:SHOWN]:
-        click.echo(f"left out: {each}", err=True)
-    if len(skipped) > SHOWN:
-        click.echo(f"left out: {len(skipped) - SHOWN} more", err=True)
-
-
-def _symbols(text: str) -> list[str]:
-    return [symbol for symbol in text.replace(",", " ").split() if symbol]
 
 
 def read_reference_energies(path: Path) -> dict[int, float]:

@@ -192,7 +192,7 @@ STRUCTURES = [
 ]
 LABELLED = [
     labels("no energy", labelled(info=""), "frame 0", "no energy"),
-    labels("no forces", labelled(forces=None), "frame 0", "no forces"),
+    labels("no forces", atoms("He 0 0 0", "He 2 2 2", header=GOOD.format("", " energy=-1.0")), "frame 0", "no forces"),
     labels("an energy of NaN", labelled(info=" energy=nan"), "frame 0", "NaN"),
     labels("an energy of text", labelled(info=" energy=low"), "frame 0", "low"),
     labels("an infinite force", labelled(forces="0 inf 0"), "frame 0", "infinite"),

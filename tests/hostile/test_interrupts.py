@@ -26,13 +26,20 @@ def files(folder):
 @pytest.mark.parametrize(
     ("command", "begun", "kept"),
     [
-        pytest.param("generate recipe.yaml -n 1000000 -o out.extxyz", ".out.extxyz.*partial", "", id="generate"),
-        pytest.param("generate recipe.yaml -n 1000000 --workers 1 -o out", "out/shards.jsonl", "out/", id="a folder"),
-        pytest.param("deduplicate long.extxyz -o out.extxyz", ".out.extxyz.partial", "", id="deduplicate"),
+        pytest.param("generate recipe.yaml -n 1000000 -o out.extxyz", ".out.extxyz.*partial", (), id="generate"),
         pytest.param(
-            "explore model starts.extxyz -o out --config calmly.yaml", "out/.frames.extxyz.partial", "", id="explore"
+            "generate recipe.yaml -n 1000000 --workers 1 -o out", "out/shards.jsonl", ("out/",), id="a folder"
         ),
-        pytest.param("train dataset -o out --config endless.yaml", "out/checkpoints", "out/checkpoints/", id="train"),
+        pytest.param("deduplicate long.extxyz -o out.extxyz", ".out.extxyz.partial", (), id="deduplicate"),
+        pytest.param(
+            "explore model starts.extxyz -o out --config calmly.yaml", "out/.frames.extxyz.partial", (), id="explore"
+        ),
+        pytest.param(
+            "train dataset -o out --config endless.yaml",
+            "out/checkpoints",
+            ("out/checkpoints/", "out/metrics.jsonl"),
+            id="train",
+        ),
     ],
 )
 def test_an_interrupt_leaves_no_half_file(command, begun, kept, folder, tmp_path):
@@ -58,4 +65,4 @@ def test_an_interrupt_leaves_no_half_file(command, begun, kept, folder, tmp_path
     assert running.returncode == 130, stderr
     assert "Traceback" not in stderr
     assert stderr.splitlines()[-1] == "argonaut: interrupted"
-    assert {name for name in files(folder) - before if not (kept and name.startswith(kept))} == set()
+    assert {name for name in files(folder) - before if not name.startswith(kept)} == set()

@@ -418,26 +418,23 @@ def test_the_same_labels_are_not_asked_for_twice_at_a_time(argonaut, chain, writ
 
 
 def test_ctrl_c_says_how_to_go_on(argonaut, chain, monkeypatch):
-    from aiida_argonaut.workflows.cli import label
+    from aiida_argonaut.workflows.cli import watching
 
-    def interrupted(pk, profile):
+    def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(label, "_pause", interrupted)
+    monkeypatch.setattr(watching, "daemon_is_running", interrupted)
     node = chain(state="running", account=False)
     done = argonaut("--pk", node.pk, "-o", "out.extxyz", exit_code=130)
     assert f"work chain {node.pk} goes on without you" in done.stderr
     assert f"--pk {node.pk} -o out.extxyz" in done.stderr
 
 
-@pytest.mark.parametrize("word", ["stopped", "killed"])
-def test_nothing_is_waited_for_that_cannot_come(argonaut, chain, monkeypatch, word):
-    from aiida_argonaut.workflows.cli import label
+def test_nothing_is_waited_for_that_cannot_come(argonaut, chain, monkeypatch):
+    from aiida_argonaut.workflows.cli import watching
 
-    monkeypatch.setattr(label, "daemon_is_running", lambda: word != "stopped")
-    monkeypatch.setattr(label, "workers_are_cut_off", lambda: True)
-    monkeypatch.setattr(label.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(watching, "daemon_is_running", lambda: False)
     node = chain(state="running", account=False)
     done = argonaut("--pk", node.pk, "-o", "out.extxyz", exit_code=2)
-    assert word in done.stderr
+    assert "stopped" in done.stderr
     assert f"--pk {node.pk}" in done.stderr

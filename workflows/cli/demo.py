@@ -87,7 +87,7 @@ def run_campaign(campaign: Path, profile: str) -> dict[str, Any]:
     click.echo(f"campaign {pk} {'is running' if unfinished is None else 'goes on'}. To follow it from another shell:")
     for line in shell_lines(profile, [command.format(pk=pk) for command in FOLLOW]):
         click.echo(f"  {line}")
-    return watch(pk)
+    return watch(pk, profile)
 
 
 def report(summary: dict[str, Any], folder: Path, profile: str) -> None:

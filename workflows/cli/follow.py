@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,12 +10,10 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ..setup import SetupError
-from .profile import daemon_is_running, open_profile, profile_option, workers_are_cut_off
+from .profile import open_profile, profile_option
+from .watching import Pause
 
 POLL_SECONDS = 3.0
-CUT_OFF_SECONDS = 60.0
-"""Longer than workers take to start and the broker to write its status."""
 
 
 @click.command()
@@ -28,18 +25,21 @@ def follow(campaign: str, profile: str | None) -> None:
     \b
     Example: argonaut follow 42
     """
-    open_profile(profile)
+    name = open_profile(profile)
     from ...provenance_db.queries import load_campaign
     from .tables import headline
 
-    summary = watch(load_campaign(campaign).pk)
+    summary = watch(load_campaign(campaign).pk, name)
     click.echo(headline(summary))
     if summary["exit_status"] != 0:
         raise SystemExit(1)
 
 
-def watch(pk: int) -> dict[str, Any]:
-    """Show the campaign until it ends and return its summary: live on a terminal, a line per change elsewhere."""
+def watch(pk: int, profile: str) -> dict[str, Any]:
+    """Show the campaign until it ends and return its summary: live on a terminal, a line per change elsewhere.
+
+    Workers that are cut off from their broker get a fresh start; SetupError where nothing can go on.
+    """
     from aiida import orm
 
     from ...provenance_db.queries import campaign_summary
@@ -47,10 +47,11 @@ def watch(pk: int) -> dict[str, Any]:
     def look() -> dict[str, Any]:
         return campaign_summary(orm.load_node(pk))
 
-    return _watch_live(pk, look) if Console().is_terminal else _watch_lines(pk, look)
+    pause = Pause(profile, POLL_SECONDS, f"then `argonaut follow -p {profile} {pk}` goes on")
+    return (_watch_live if Console().is_terminal else _watch_lines)(look, pause)
 
 
-def _watch_live(pk: int, look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _watch_live(look: Callable[[], dict[str, Any]], pause: Pause) -> dict[str, Any]:
     from .tables import status_view
 
     bars = Progress(TextColumn("{task.description:24}"), BarColumn(40), MofNCompleteColumn(), TimeElapsedColumn())
@@ -63,10 +64,10 @@ def _watch_live(pk: int, look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
             live.update(Group(status_view(summary), bars))
             if _ended(summary):
                 return summary
-            _pause(pk)
+            pause()
 
 
-def _watch_lines(pk: int, look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _watch_lines(look: Callable[[], dict[str, Any]], pause: Pause) -> dict[str, Any]:
     told = ""
     while True:
         summary = look()
@@ -76,7 +77,7 @@ def _watch_lines(pk: int, look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
             told = line
         if _ended(summary):
             return summary
-        _pause(pk)
+        pause()
 
 
 def _progress(summary: dict[str, Any]) -> dict[str, tuple[int, int, str]]:
@@ -101,24 +102,3 @@ def _progress(summary: dict[str, Any]) -> dict[str, tuple[int, int, str]]:
 
 def _ended(summary: dict[str, Any]) -> bool:
     return summary["state"] in ("finished", "killed", "excepted")
-
-
-def _pause(pk: int) -> None:
-    """Wait for the next look; SetupError where nothing can go on until a person acts."""
-    if not daemon_is_running():
-        raise SetupError(f"the daemon has stopped, so nothing goes on; start it with `{_verdi()} daemon start`")
-    time.sleep(POLL_SECONDS)
-    if workers_are_cut_off():
-        time.sleep(CUT_OFF_SECONDS)
-        if workers_are_cut_off():
-            raise SetupError(
-                "the daemon's workers listen to a broker that was killed, so nothing goes on; "
-                f"`argonaut repair {pk}` connects them again, and nothing is lost"
-            )
-
-
-def _verdi() -> str:
-    from aiida.manage import get_manager
-
-    profile = get_manager().get_profile()
-    return "verdi" if profile is None else f"verdi -p {profile.name}"

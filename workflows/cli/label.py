@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,10 @@ from click.core import ParameterSource
 from ...mlip.cli.given import FRAMES, OUTPUT_FILE, companion, writing
 from ...mlip.cli.progress import Progress
 from ..setup import SetupError
-from .profile import daemon_is_running, open_profile, profile_option, shell_lines, submitted, workers_are_cut_off
+from .profile import daemon_is_running, open_profile, profile_option, shell_lines, submitted
+from .watching import Pause
 
 POLL_SECONDS = 2.0
-CUT_OFF_SECONDS = 60.0
-"""Longer than workers take to start and the broker to write its status."""
 MOST_TOLD = 20
 """Losses that are printed; the account has them all."""
 WITH_PK = ("structures", "pk", "output", "profile", "as_json")
@@ -184,6 +182,7 @@ def follow(pk: int, profile: str) -> None:
     from ...provenance_db.queries import label_counts
 
     total = orm.load_node(pk).inputs.configurations.n_frames
+    pause = Pause(profile, POLL_SECONDS, f"then `argonaut label -p {profile} --pk {pk} -o OUT.extxyz` goes on")
     with Progress("labelling", total) as progress:
         while True:
             node: Any = orm.load_node(pk)
@@ -192,24 +191,7 @@ def follow(pk: int, profile: str) -> None:
             progress.update(counts.ended, f"{good} ok, {counts.lost} lost, {counts.in_flight} in flight of {total}")
             if node.is_terminated:
                 return
-            _pause(pk, profile)
-
-
-def _pause(pk: int, profile: str) -> None:
-    """Wait for the next look; SetupError where nothing can go on until a person acts."""
-    then = f"then `argonaut label -p {profile} --pk {pk} -o OUT.extxyz` goes on"
-    if not daemon_is_running():
-        raise SetupError(
-            f"the daemon has stopped, so nothing goes on; start it with `verdi -p {profile} daemon start`, {then}"
-        )
-    time.sleep(POLL_SECONDS)
-    if workers_are_cut_off():
-        time.sleep(CUT_OFF_SECONDS)
-        if workers_are_cut_off():
-            raise SetupError(
-                "the daemon's workers listen to a broker that was killed, so nothing goes on; `verdi daemon stop`, "
-                f"`verdi process repair` and `verdi daemon start` (with -p {profile}) connect them again, {then}"
-            )
+            pause()
 
 
 def tell_account(document: dict[str, Any], node: Any, output: Path, profile: str, as_json: bool) -> None:
