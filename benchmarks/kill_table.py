@@ -173,7 +173,7 @@ def to_the_end(where: Site, pk: int) -> tuple[int, list[str]]:
             remedies.append("repair")
             where.run("argonaut", "repair", pk)
             since = time.monotonic()
-        time.sleep(1.0)
+        time.sleep(4.0)  # two commands for every look take seconds of a core
     raise RuntimeError(f"campaign {pk} does not come to a good end: {remedies}")
 
 

@@ -20,6 +20,15 @@ import pytest
 
 BIN = Path(sys.executable).parent
 COUNTER = itertools.count()
+SUMMARIES = """
+import json, sys, time
+from aiida import load_profile
+load_profile("argonaut")
+from aiida_argonaut.provenance_db.queries import campaign_summary, load_campaign
+while True:
+    print(json.dumps(campaign_summary(load_campaign(sys.argv[1]))), flush=True)
+    time.sleep(0.3)
+"""
 
 
 def pytest_configure(config):
@@ -85,6 +94,27 @@ class Deployment:
     def status(self, pk, exit_code=0):
         """What `argonaut status --json` says."""
         return json.loads(self.run("argonaut", "status", pk, "--json", exit_code=exit_code).stdout)
+
+    def until(self, pk, told, seconds=300):
+        """Wait until the summary of a running campaign fulfils a condition, and return it.
+
+        One process looks again and again: a command for each look would take the cores from the campaign.
+        """
+        end = time.monotonic() + seconds
+        command = [sys.executable, "-c", SUMMARIES, str(pk)]
+        with subprocess.Popen(
+            command, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, text=True
+        ) as look:
+            try:
+                for line in look.stdout:
+                    summary = json.loads(line)
+                    if told(summary):
+                        return summary
+                    assert summary["state"] not in ("finished", "excepted", "killed"), summary
+                    assert time.monotonic() < end, summary
+            finally:
+                look.kill()
+        pytest.fail("the summaries ended")
 
     def stop(self):
         """Stop the daemon, whatever has happened before, and wait until its processes are gone."""

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 
 import pytest
 import yaml
@@ -43,7 +42,7 @@ class Story:
     """A campaign and what was done to it, by the commands a person would type."""
 
     def __init__(self, deployment, path):
-        self.run, self.pk = deployment.run, deployment.launch(path)
+        self.deployment, self.run, self.pk = deployment, deployment.run, deployment.launch(path)
         self.status = lambda: json.loads(self.run("argonaut", "status", self.pk, "--json", exit_code=None).stdout)
 
     def ended(self, exit_code=1):
@@ -53,13 +52,7 @@ class Story:
 
     def until(self, told):
         """Wait until the summary fulfils a condition."""
-        for _ in range(600):
-            summary = self.status()
-            if told(summary):
-                return summary
-            assert summary["state"] not in ("finished", "excepted", "killed"), summary
-            time.sleep(0.3)
-        pytest.fail("waited in vain")
+        return self.deployment.until(self.pk, told)
 
     def resume(self, *settings):
         """Resume, with changed settings."""

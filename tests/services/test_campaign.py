@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import tempfile
-import time
 
 import pytest
 import yaml
@@ -82,25 +81,17 @@ def workers(deployment):
     return {int(line.split()[0]) for line in lines if line.strip()[:1].isdigit()}
 
 
-def reaches(deployment, pk, ready, seconds=300):
-    """Wait until `ready(summary)` of the campaign."""
-    end = time.monotonic() + seconds
-    while not ready(deployment.status(pk, exit_code=None)):
-        assert time.monotonic() < end, deployment.run("argonaut", "status", pk, exit_code=None).stdout
-        time.sleep(4)  # asking costs seconds of one core
-
-
 @pytest.fixture(scope="module")
 def campaign(served):
     """pk of a campaign that met both deaths and was followed to its end."""
     path = served.folder / "noble.yaml"
     path.write_text(yaml.safe_dump(CAMPAIGN))
     pk = served.launch(path)
-    reaches(served, pk, lambda summary: summary["iterations"] and summary["iterations"][0]["labels"])
+    served.until(pk, lambda summary: summary["iterations"] and summary["iterations"][0]["labels"])
     before = workers(served)
     assert len(before) == 2
     os.kill(min(before), signal.SIGKILL)
-    reaches(served, pk, lambda summary: len(summary["iterations"]) == 2)
+    served.until(pk, lambda summary: len(summary["iterations"]) == 2)
     after = workers(served)
     assert len(after) == 2
     assert after != before, "the daemon has to put a new worker in the place of the dead one"
