@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import ase
 import numpy as np
+import results_file
 from ase.build import bulk
 from pw_run import numerics, pseudopotentials, run_pw
 
@@ -133,14 +133,8 @@ def load() -> dict[str, Any]:
 
 def save(results: dict[str, Any]) -> None:
     """Write the file whole, one run per line."""
-    rows = []
-    for element, runs in results["elements"].items():
-        lines = ",\n".join(f"   {json.dumps(cutoffs)}: {json.dumps(run)}" for cutoffs, run in runs.items())
-        rows.append(f'  "{element}": {{\n{lines}\n  }}')
-    head = "".join(f" {json.dumps(key)}: {json.dumps(results[key])},\n" for key in results if key != "elements")
-    temporary = RESULTS.with_suffix(".part")
-    temporary.write_text("{\n" + head + ' "elements": {\n' + ",\n".join(rows) + "\n }\n}\n")
-    os.replace(temporary, RESULTS)
+    head = {key: value for key, value in results.items() if key != "elements"}
+    results_file.save(RESULTS, head, "elements", results["elements"], depth=2)
 
 
 def main() -> None:

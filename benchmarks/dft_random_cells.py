@@ -12,12 +12,11 @@ Results are kept in a file per protocol; what is there is not run again.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import results_file
 from pw_run import numerics, pseudopotentials, run_pw
 
 from aiida_argonaut.dft_inputs.kpoints import kpoint_mesh
@@ -74,15 +73,6 @@ def _errors(runs: dict[int, Any], best: dict[int, Any]) -> str:
     return f"{np.mean(energy):.0f} ({max(energy):.0f}) | {np.sqrt(np.mean(forces**2)):.2f}"
 
 
-def save(path: Path, head: dict[str, Any], cells: dict[str, Any]) -> None:
-    """Write the file whole, one run per line."""
-    lines = [f" {json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
-    runs = ",\n".join(f"  {json.dumps(key)}: {json.dumps(run)}" for key, run in cells.items())
-    temporary = path.with_suffix(".part")
-    temporary.write_text("{\n" + "\n".join(lines) + f'\n "cells": {{\n{runs}\n }}\n}}\n')
-    os.replace(temporary, path)
-
-
 def main() -> None:
     """Measure what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -96,17 +86,14 @@ def main() -> None:
     path = RESULTS / f"dft_random_cells-{options.recipe.stem}-{options.seed}-{options.protocol}.json"
     made_by = {"family": family_label(), "numerics": numerics(load_protocol(options.protocol))}
     head = {**made_by, "recipe_hash": load_recipe(options.recipe).content_hash, "seed": options.seed}
-    found = json.loads(path.read_text()) if path.is_file() else {**head, "cells": {}}
-    cells, spacings = found.pop("cells"), options.spacings.split(",")
-    if found != head:
-        parser.error(f"{path.name} is of {found}, asked is {head}; move it away to measure anew")
+    cells, spacings = results_file.load(path, head, "cells", parser), options.spacings.split(",")
     if not options.table:
         family = pseudopotentials()
         for spacing in spacings:
             for key, index in ((f"{index}:{spacing}", index) for index in range(options.n)):
                 if key not in cells:
                     cells[key] = measure(options.recipe, options.seed, index, options.protocol, float(spacing), family)
-                    save(path, head, cells)
+                    results_file.save(path, head, "cells", cells)
                     print(key, cells[key]["formula"], f"{cells[key]['cpu_s']} s", flush=True)
     print("\n".join(table(cells, spacings, options.n)))
 

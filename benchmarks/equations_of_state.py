@@ -18,13 +18,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import ase
 import numpy as np
+import results_file
 from numpy.typing import ArrayLike
 from pw_run import numerics, pseudopotentials, run_pw
 
@@ -220,14 +220,8 @@ def load() -> dict[str, Any]:
 
 def save(results: Mapping[str, Any]) -> None:
     """Write the file whole, one run per line."""
-    rows = []
-    for element, entry in results["elements"].items():
-        lines = ",\n".join(f"   {json.dumps(key)}: {json.dumps(run)}" for key, run in entry["runs"].items())
-        rows.append(f'  "{element}": {{"recipe": "{entry["recipe"]}", "runs": {{\n{lines}\n  }}}}')
-    head = "".join(f" {json.dumps(key)}: {json.dumps(value)},\n" for key, value in results.items() if key != "elements")
-    temporary = RESULTS.with_suffix(".part")
-    temporary.write_text("{\n" + head + ' "elements": {\n' + ",\n".join(rows) + "\n }\n}\n")
-    os.replace(temporary, RESULTS)
+    head = {key: value for key, value in results.items() if key != "elements"}
+    results_file.save(RESULTS, head, "elements", results["elements"], depth=3)
 
 
 def wanted(

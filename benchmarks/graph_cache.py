@@ -26,7 +26,8 @@ from aiida_argonaut.mlip.baseline import Baseline
 from aiida_argonaut.mlip.frames import Configuration, LabelledFrame
 from aiida_argonaut.mlip.graph import build_graph
 from aiida_argonaut.mlip.graph_cache import SHARD, open_or_build
-from aiida_argonaut.mlip.samples import Sample, Samples
+from aiida_argonaut.mlip.sample import Sample
+from aiida_argonaut.mlip.samples import Samples
 
 BASELINE = Baseline(((1, -13.6), (6, -150.0), (7, -270.0), (8, -430.0)))
 

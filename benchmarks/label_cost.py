@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import results_file
 from pw_run import pseudopotentials, run_pw
 from scipy.optimize import nnls
 
@@ -137,24 +136,13 @@ def table(cells: dict[str, Any]) -> list[str]:
     return lines
 
 
-def save(head: dict[str, Any], cells: dict[str, Any]) -> None:
-    """Write the file whole, one label per line."""
-    labels = ",\n".join(f"  {json.dumps(key)}: {json.dumps(run)}" for key, run in cells.items())
-    temporary = PATH.with_suffix(".part")
-    temporary.write_text(f'{json.dumps(head)[:-1]},\n "cells": {{\n{labels}\n }}\n}}\n')
-    os.replace(temporary, PATH)
-
-
 def main() -> None:
     """Measure what is missing, fit, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", action="store_true", help="fit and print only")
     options = parser.parse_args()
     head = {"family": family_label(), "recipe": RECIPE, "seed": SEED}
-    found = json.loads(PATH.read_text()) if PATH.is_file() else {**head, "cells": {}}
-    cells = found.pop("cells")
-    if found != head:
-        sys.exit(f"{PATH.name} is of {found}, asked is {head}; move it away to measure anew")
+    cells = results_file.load(PATH, head, "cells", parser)
     if not options.table:
         family = pseudopotentials()
         wanted = [("cell", index) for index in range(CELLS)] + [("large", index) for index in range(LARGE)]
@@ -162,7 +150,7 @@ def main() -> None:
             key = f"{kind}:{index}"
             if key not in cells:
                 cells[key] = measure(kind, index, family)
-                save(head, cells)
+                results_file.save(PATH, head, "cells", cells)
                 print(key, cells[key]["formula"], f"{cells[key]['cpu_s']} s", flush=True)
     used, judged = fitted(cells)
     print(json.dumps(fit(used), indent=1))

@@ -18,8 +18,6 @@ Results are kept in results/label_derivatives.json; what is there is not run aga
 from __future__ import annotations
 
 import argparse
-import json
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +25,7 @@ from typing import Any
 
 import ase
 import numpy as np
+import results_file
 import yaml
 from numpy.typing import NDArray
 from pw_run import numerics, pseudopotentials, run_pw
@@ -231,18 +230,6 @@ def lines(results: dict[str, Any]) -> list[str]:
     return table(results["cells"]) + steps_table(results["cells"])
 
 
-def save(head: dict[str, Any], cells: dict[str, Any]) -> None:
-    """Write the file whole, one run per line."""
-    blocks = []
-    for name, runs in cells.items():
-        rows = ",\n".join(f"   {json.dumps(key)}: {json.dumps(figures)}" for key, figures in runs.items())
-        blocks.append(f"  {json.dumps(name)}: {{\n{rows}\n  }}")
-    lines = [f" {json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
-    temporary = RESULTS.with_suffix(".part")
-    temporary.write_text("{\n" + "\n".join(lines) + '\n "cells": {\n' + ",\n".join(blocks) + "\n }\n}\n")
-    os.replace(temporary, RESULTS)
-
-
 def main() -> None:
     """Measure what is missing and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -254,17 +241,14 @@ def main() -> None:
     options = parser.parse_args()
     made_by = {name: numerics(load_protocol(name)) for name in STRINGENCIES}
     head: dict[str, Any] = {"family": family_label(), "seed": SEED, "numerics": made_by}
-    found = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {**head, "cells": {}}
-    cells = found.pop("cells")
-    if found != head:
-        parser.error(f"{RESULTS.name} is of {found}, asked is {head}; move it away to measure anew")
+    cells = results_file.load(RESULTS, head, "cells", parser)
     if not options.table:
         family = pseudopotentials()
         for protocol in options.protocols.split(","):
             for name in options.cells.split(","):
                 runs = cells.setdefault(f"{name}:{protocol}", {})
                 for key in measure(name, protocol, runs, family, options):
-                    save(head, cells)
+                    results_file.save(RESULTS, head, "cells", cells, depth=2)
                     print(name, protocol, key, runs[key]["cpu_s"], "s", flush=True)
     print("\n".join(lines({"cells": cells})))
 

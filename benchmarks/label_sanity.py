@@ -33,6 +33,7 @@ import ase
 import ase.build
 import ase.io
 import numpy as np
+import results_file
 from pw_run import numerics, pseudopotentials
 from source_labels import price
 
@@ -174,16 +175,12 @@ def main() -> None:
     options = parser.parse_args()
     path = RESULTS / f"label_sanity-{options.recipe.stem}-{options.seed}-fast.json"
     head = {"seed": options.seed, "numerics": numerics(load_protocol("fast"))}
-    found = json.loads(path.read_text()) if path.is_file() else {**head, "labels": {}}
-    labels: dict[str, Any] = found.pop("labels")
-    if found != head:
-        parser.error(f"{path.name} is of {found}, asked is {head}; move it away to measure anew")
+    labels = results_file.load(path, head, "labels", parser)
     if not options.table:
         for source, key, atoms, elements in cells(options.recipe, options.n, options.seed, options.seconds):
             if key not in labels:
                 labels[key] = {"source": source, "formula": str(atoms.symbols), **run(atoms, elements)}
-                told = ",\n".join(f"  {json.dumps(name)}: {json.dumps(label)}" for name, label in labels.items())
-                path.write_text(f'{json.dumps(head)[:-1]},\n "labels": {{\n{told}\n }}\n}}\n')
+                results_file.save(path, head, "labels", labels)
                 print(key, json.dumps(labels[key]), flush=True)
     print("\n".join(table(labels)))
 

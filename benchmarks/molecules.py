@@ -16,14 +16,13 @@ Results are kept in results/molecules.json; what is there is not run again.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import ase
 import numpy as np
+import results_file
 from numpy.typing import NDArray
 from pw_run import numerics, pseudopotentials, run_pw
 from reference_atoms import run_atom
@@ -194,32 +193,20 @@ def lines(results: dict[str, Any]) -> list[str]:
     return table(results["runs"]) + without_spin(results["runs"])
 
 
-def save(results: dict[str, Any]) -> None:
-    """Write the file whole, one run per line."""
-    runs = ",\n".join(f"  {json.dumps(key)}: {json.dumps(one)}" for key, one in results["runs"].items())
-    temporary = RESULTS.with_suffix(".part")
-    head = "".join(f" {json.dumps(key)}: {json.dumps(value)},\n" for key, value in results.items() if key != "runs")
-    temporary.write_text(f'{{\n{head} "runs": {{\n{runs}\n }}\n}}\n')
-    os.replace(temporary, RESULTS)
-
-
 def main() -> None:
     """Measure what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", action="store_true", help="print the table only")
     options = parser.parse_args()
     head = {"family": family_label(), "numerics": numerics(load_protocol(PROTOCOL))}
-    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {**head, "runs": {}}
-    found = {key: results.get(key) for key in head}
-    if found != head:
-        parser.error(f"{RESULTS.name} is of {found}, asked is {head}; move it away to measure anew")
+    runs = results_file.load(RESULTS, head, "runs", parser)
     if not options.table:
         for key, make in wanted(pseudopotentials()):
-            if key not in results["runs"]:
-                results["runs"][key] = make()
-                save(results)
-                print(key, {k: v for k, v in results["runs"][key].items() if k not in ("forces", "stress")}, flush=True)
-    print("\n".join(lines(results)))
+            if key not in runs:
+                runs[key] = make()
+                results_file.save(RESULTS, head, "runs", runs)
+                print(key, {k: v for k, v in runs[key].items() if k not in ("forces", "stress")}, flush=True)
+    print("\n".join(lines({"runs": runs})))
 
 
 if __name__ == "__main__":

@@ -14,13 +14,12 @@ Results are kept in results/plane_wave_edge.json; what is there is not run again
 from __future__ import annotations
 
 import argparse
-import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import results_file
 from label_derivatives import THRESHOLD, configuration, strained
 from pw_run import pseudopotentials, run_pw
 
@@ -116,19 +115,13 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print the table only")
     options = parser.parse_args()
     head = {"family": family_label()}
-    found = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {**head, "runs": {}}
-    runs = found.pop("runs")
-    if found != head:
-        parser.error(f"{RESULTS.name} is of {found}, asked is {head}; move it away to measure anew")
+    runs = results_file.load(RESULTS, head, "runs", parser)
     if not options.table:
         family = pseudopotentials()
         for one in wanted():
             if (key := key_of(*one)) not in runs:
                 runs[key] = run(*one, family)
-                rows = ",\n".join(f"  {json.dumps(name)}: {json.dumps(figures)}" for name, figures in runs.items())
-                temporary = RESULTS.with_suffix(".part")
-                temporary.write_text(f'{json.dumps(head)[:-1]},\n "runs": {{\n{rows}\n }}\n}}\n')
-                os.replace(temporary, RESULTS)
+                results_file.save(RESULTS, head, "runs", runs)
                 print(key, runs[key], flush=True)
     print("\n".join(lines(runs)))
 

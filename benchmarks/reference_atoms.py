@@ -13,12 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
 import ase
+import results_file
 from pw_run import numerics, pseudopotentials, run_pw
 
 from aiida_argonaut.dft_inputs.elements import load_elements
@@ -111,11 +111,8 @@ def lines(results: dict[str, Any], protocol: str = "fast") -> list[str]:
 
 def save(results: dict[str, Any]) -> None:
     """Write the file whole, one run per line."""
-    head = [f" {json.dumps(key)}: {json.dumps(value)}," for key, value in results.items() if key != "runs"]
-    runs = ",\n".join(f"  {json.dumps(key)}: {json.dumps(run)}" for key, run in results["runs"].items())
-    temporary = RESULTS.with_suffix(".part")
-    temporary.write_text("{\n" + "\n".join(head) + f'\n "runs": {{\n{runs}\n }}\n}}\n')
-    os.replace(temporary, RESULTS)
+    head = {key: value for key, value in results.items() if key != "runs"}
+    results_file.save(RESULTS, head, "runs", results["runs"])
 
 
 def main() -> None:

@@ -13,7 +13,6 @@ Results are kept in results/smearing.json; what is there is not run again.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import subprocess
@@ -25,6 +24,7 @@ from typing import Any
 import ase
 import ase.build
 import ase.io
+import results_file
 import yaml
 from pw_run import pseudopotentials
 
@@ -113,20 +113,14 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print the table only")
     options = parser.parse_args()
     head = {"family": family_label(), "seed": SEED, "width": WIDTH}
-    found = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {**head, "runs": {}}
-    runs = found.pop("runs")
-    if found != head:
-        parser.error(f"{RESULTS.name} is of {found}, asked is {head}; move it away to measure anew")
+    runs = results_file.load(RESULTS, head, "runs", parser)
     if not options.table:
         family = pseudopotentials()
         for name, atoms, spacing in systems():
             for kind, (smearing, width) in KINDS.items():
                 if (key := f"{name}:{kind}") not in runs:
                     runs[key] = run(atoms, spacing, smearing, width, family)
-                    rows = ",\n".join(f"  {json.dumps(one)}: {json.dumps(figures)}" for one, figures in runs.items())
-                    temporary = RESULTS.with_suffix(".part")
-                    temporary.write_text(f'{json.dumps(head)[:-1]},\n "runs": {{\n{rows}\n }}\n}}\n')
-                    os.replace(temporary, RESULTS)
+                    results_file.save(RESULTS, head, "runs", runs)
                     print(key, runs[key], flush=True)
     print("\n".join(lines(runs)))
 

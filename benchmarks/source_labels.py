@@ -16,12 +16,12 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import results_file
 from pw_run import numerics, pseudopotentials, run_pw
 
 from aiida_argonaut.dft_inputs import cost
@@ -120,15 +120,6 @@ def table(runs: dict[str, Any]) -> list[str]:
     return lines
 
 
-def save(path: Path, head: dict[str, Any], runs: dict[str, Any]) -> None:
-    """Write the file whole, one run per line."""
-    lines = [f" {json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
-    told = ",\n".join(f"  {json.dumps(key)}: {json.dumps(run)}" for key, run in runs.items())
-    temporary = path.with_suffix(".part")
-    temporary.write_text("{\n" + "\n".join(lines) + f'\n "labels": {{\n{told}\n }}\n}}\n')
-    os.replace(temporary, path)
-
-
 def main() -> None:
     """Measure what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -151,16 +142,13 @@ def main() -> None:
         for source, each in prices.items():
             print(f"{source}: {np.mean(each):.1f} s per label, at most {max(each):.0f} s")
         return
-    found = json.loads(path.read_text()) if path.is_file() else {**head, "labels": {}}
-    runs = found.pop("labels")
-    if found != head:
-        parser.error(f"{path.name} is of {found}, asked is {head}; move it away to measure anew")
+    runs = results_file.load(path, head, "labels", parser)
     if not options.table:
         family = pseudopotentials()
         for source, index, made in wanted:
             if runs.get(str(index), {}).get("configuration_id") != made.configuration.configuration_id:
                 runs[str(index)] = {"source": source, **measure(made, recipe.elements, options.protocol, family)}
-                save(path, head, runs)
+                results_file.save(path, head, "labels", runs)
                 print(index, json.dumps(runs[str(index)]), flush=True)
     print("\n".join(table(runs)))
 

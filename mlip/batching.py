@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .samples import Samples, Sizes
+from .sample import Sizes
+from .samples import Samples
 
 ROOM = 1.1
 """Atoms and bonds of a batch, over those of `batch_size` average frames."""

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .graph import Graph
 from .potential import Evaluation
-from .samples import Sample
+from .sample import Sample
 
 
 class Weights(NamedTuple):

@@ -17,7 +17,8 @@ import torch
 from .extxyz import FrameError
 from .frames import LabelledFrame
 from .graph import Graph
-from .samples import Sample, Samples
+from .sample import Sample
+from .samples import Samples
 
 ATTRIBUTES = (
     "z",

@@ -14,59 +14,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from ase.data import covalent_radii
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 from vesin import NeighborList
 
 from .baseline import SWITCH_OFF_RATIO, Baseline
 from .extxyz import FrameError
 from .frames import LabelledFrame
-from .graph import Graph, build_graph, split_by_bonds
+from .graph import build_graph
 from .potential import baseline_part
+from .sample import Sample, Sizes, filled, sample_of
 from .units import Z_MAX
 
 BLANK = Baseline(tuple((z, 0.0) for z in range(1, Z_MAX + 1)))
 """Repulsion alone."""
-BEYOND = 1.05
-"""Length of a dummy bond over the cutoff: every envelope is zero there."""
 _CHUNK = 1 << 20
 """Atoms whose reference energies are summed at a time."""
-
-
-class Sample(NamedTuple):
-    """A graph of g structures with what the network should say about it."""
-
-    graph: Graph
-    energy: Tensor
-    """(g,) eV float64, label minus baseline."""
-    forces: Tensor
-    """(n, 3) eV/Å, label minus baseline."""
-    stress: Tensor
-    """(g, 3, 3) eV/Å^3, label minus baseline; zero where there is no label."""
-    has_stress: Tensor
-    """(g,) bool."""
-    real_atoms: Tensor
-    """(n,) one, or zero for a dummy atom (see Samples.padded), in the dtype of the forces."""
-    real_structures: Tensor
-    """(g,) one, or zero for a dummy structure."""
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Sample:
-        """The same on another device."""
-        graph = Graph(*(part.to(device, non_blocking=non_blocking) for part in self.graph))
-        return Sample(graph, *(part.to(device, non_blocking=non_blocking) for part in self[1:]))
-
-
-class Sizes(NamedTuple):
-    """Sizes that batches are padded to."""
-
-    atoms: int
-    bonds: int
-    structures: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,20 +142,11 @@ class Samples:
         """(N,) bonds of each frame."""
         return np.diff(self.first_bond)
 
-    def batches(self, order: Sequence[int], batch_size: int, batch_bonds: int) -> list[NDArray[np.int64]]:
-        """`order` cut into batches of at most `batch_size` structures and `batch_bonds` bonds, at least one each."""
-        indices = np.asarray(order, dtype=np.int64)
-        found: list[NDArray[np.int64]] = []
-        for chunk in split_by_bonds(self.bonds[indices].tolist(), batch_bonds):
-            part = indices[chunk[0] : chunk[-1] + 1]
-            found += np.array_split(part, -(-len(part) // batch_size))
-        return found
-
     def batch(
         self, indices: ArrayLike, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
     ) -> Sample:
         """The frames `indices` as one sample, in the order given; the energy stays float64."""
-        return _sample(self._gathered(indices), dtype).to(device)
+        return sample_of(self._gathered(indices), dtype).to(device)
 
     def padded(
         self, indices: ArrayLike, sizes: Sizes, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
@@ -199,20 +157,7 @@ class Samples:
         all that are left. Dummy bonds join a dummy atom to itself with the vector (1.05 cutoff, 0, 0). Raises
         FrameError if the frames and at least one dummy structure with an atom do not fit into `sizes`.
         """
-        return _sample(_filled(self._gathered(indices), sizes, self.cutoff), dtype).to(device)
-
-    def sizes(self, batches: Iterable[ArrayLike], multiple: int = 1) -> Sizes:
-        """The smallest sizes that `padded` takes for all `batches`, atoms and bonds rounded up to a `multiple`."""
-        counts = [(self._count(self.first_atom, b), self._count(self.first_bond, b), np.size(b)) for b in batches]
-        structures = 1 + max(size for *_, size in counts)
-        atoms = max(n + structures - size for n, _, size in counts)
-        bonds = max(m for _, m, _ in counts)
-        return Sizes(-(-atoms // multiple) * multiple, -(-bonds // multiple) * multiple, structures)
-
-    @staticmethod
-    def _count(first: NDArray[np.int64], indices: ArrayLike) -> int:
-        chosen = np.atleast_1d(np.asarray(indices, dtype=np.int64))
-        return int((first[chosen + 1] - first[chosen]).sum())
+        return sample_of(filled(self._gathered(indices), sizes, self.cutoff), dtype).to(device)
 
     def _gathered(self, indices: ArrayLike) -> dict[str, NDArray[Any]]:
         """Arrays of the chosen frames, atoms counted through the batch, with bond vectors in float64."""
@@ -314,35 +259,3 @@ def narrowed(whole: NDArray[np.int32]) -> NDArray[Any]:
     """The same in int8 or int16 if they hold it."""
     largest = int(np.abs(whole).max(initial=0))
     return whole.astype(np.int8 if largest < 128 else np.int16 if largest < 32768 else np.int32)
-
-
-def _filled(part: dict[str, NDArray[Any]], sizes: Sizes, cutoff: float) -> dict[str, NDArray[Any]]:
-    n, m, g = len(part["numbers"]), len(part["i"]), len(part["pbc"])
-    atoms, bonds, structures = sizes.atoms - n, sizes.bonds - m, sizes.structures - g
-    if structures < 1 or atoms < structures or bonds < 0:
-        raise FrameError(
-            f"a batch of {n} atoms, {m} bonds and {g} structures does not fit into {tuple(sizes)} with a dummy "
-            "structure of at least one atom; take the sizes from Samples.sizes"
-        )
-    extra = {"numbers": atoms, "positions": atoms, "forces": atoms, "real_atoms": atoms, "image": bonds}
-    filled = {name: _with_zeros(array, extra.get(name, structures)) for name, array in part.items()}
-    filled["numbers"][n:] = part["numbers"][0]
-    filled["structure"] = np.append(part["structure"], g + np.minimum(np.arange(atoms), structures - 1))
-    ends = n + np.arange(bonds) % atoms
-    filled["i"], filled["j"] = np.append(part["i"], ends), np.append(part["j"], ends)
-    filled["vectors"] = np.append(part["vectors"], np.tile([BEYOND * cutoff, 0.0, 0.0], (bonds, 1)), axis=0)
-    return filled
-
-
-def _with_zeros(array: NDArray[Any], count: int) -> NDArray[Any]:
-    return np.concatenate([array, np.zeros((count, *array.shape[1:]), array.dtype)])
-
-
-def _sample(part: dict[str, NDArray[Any]], dtype: torch.dtype) -> Sample:
-    tensors = {name: torch.from_numpy(array) for name, array in part.items()}
-    whole = {name: tensors[name].long() for name in ("numbers", "structure", "i", "j")}
-    floats = {name: tensors[name].to(dtype) for name in ("positions", "cell", "image", "vectors")}
-    graph = Graph(pbc=tensors["pbc"], **whole, **floats)
-    forces, stress = tensors["forces"].to(dtype), tensors["stress"].to(dtype)
-    real_atoms, real_structures = tensors["real_atoms"].to(dtype), tensors["real_structures"].to(dtype)
-    return Sample(graph, tensors["energy"], forces, stress, tensors["has_stress"], real_atoms, real_structures)

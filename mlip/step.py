@@ -25,7 +25,7 @@ from .baseline import Baseline
 from .graph import Graph
 from .objective import Weights, loss
 from .potential import Architecture, Parameters, network_part
-from .samples import Sample
+from .sample import Sample
 
 AGREEMENT = 1e-3
 """Largest relative difference of a compiled gradient from the eager one, in float32."""

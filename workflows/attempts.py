@@ -38,8 +38,13 @@ class AttemptsWorkChain(WindowWorkChain):
 
     def attempt_label(self, name: str) -> str:
         """Call link label of the current attempt at a piece of work."""
-        attempt = self.ctx.attempts[name]
-        return name if attempt == 1 else f"{name}_attempt_{attempt}"
+        return _label(name, self.ctx.attempts[name])
+
+    def earlier_attempts(self, name: str) -> list[orm.ProcessNode]:
+        """The attempts at a piece of work before the current one, in their order."""
+        children = self.children()
+        labels = [_label(name, attempt) for attempt in range(1, self.ctx.attempts[name])]
+        return [children[label] for label in labels if label in children]
 
     def advance(self, width: int, submit: Callable[[str], orm.ProcessNode]) -> dict[str, orm.ProcessNode]:
         """Keep `width` attempts running, follow those that earned it by another, and wait for the next to end.
@@ -92,3 +97,7 @@ class AttemptsWorkChain(WindowWorkChain):
             self.ctx.attempts[name] = attempt + 1
             again = True
         return again
+
+
+def _label(name: str, attempt: int) -> str:
+    return name if attempt == 1 else f"{name}_attempt_{attempt}"

@@ -73,20 +73,14 @@ class LabelPwWorkChain(AttemptsWorkChain):
         if spoiled is None:
             failure = chemistry_failure(node)
             return None if failure is None else f"{failure}; rescue"
-        attempts = [self.children()[label] for label in self.labels_of(name)]
+        attempts = [*self.earlier_attempts(name), node]
         if sum(infrastructure_failure(each) is not None for each in attempts) >= self.inputs.settings["max_attempts"]:
             return None
         return f"{spoiled}; {bar_from_cache(node)} calculations barred from the cache"
 
-    def labels_of(self, name: str) -> list[str]:
-        """Call link labels of all attempts at a label so far."""
-        return [label for label in self.children() if label == name or label.startswith(f"{name}_attempt_")]
-
     def failed(self, name: str) -> orm.CalcJobNode | None:
         """The calculation of a label that failed for reasons of its own, so that the next attempt is a rescue."""
-        children = self.children()
-        for label in self.labels_of(name) if self.ctx.attempts[name] > 1 else []:
-            node = children[label]
+        for node in self.earlier_attempts(name):
             if isinstance(node, orm.CalcJobNode) and node.is_terminated and chemistry_failure(node) is not None:
                 return node
         return None

@@ -1,8 +1,8 @@
 """Train: one calculation job per committee member; one that fails does not lose the others.
 
 A job whose wall time is over has left a checkpoint, and the next one goes on from it, for as long as that gets further.
-What the memory cannot hold and what diverges is the training's own to deal with (mlip/member.py): it halves batches
-and rates. Any other failure is tried again once.
+What the memory cannot hold and what diverges is the training's own to deal with (mlip/descent.py, mlip/member.py): it
+halves batches and rates. Any other failure is tried again once.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class TrainWorkChain(AttemptsWorkChain):
         """How the job ended: out of wall time as often as that gets further, else once; barred from the cache."""
         if "committee" in node.outputs:
             return None
-        earlier = [child for label in self.labels_of(name)[:-1] if (child := self.children()[label]) is not None]
+        earlier = self.earlier_attempts(name)
         if node.exit_status == OUT_OF_WALL_TIME:
             if any(progress_of(node) <= progress_of(one) for one in earlier if one.exit_status == OUT_OF_WALL_TIME):
                 return None
@@ -76,10 +76,6 @@ class TrainWorkChain(AttemptsWorkChain):
             return None
         node.base.caching.is_valid_cache = False
         return told_end(node)
-
-    def labels_of(self, name: str) -> list[str]:
-        """Call link labels of all attempts at a member so far, in their order."""
-        return [name, *(f"{name}_attempt_{attempt}" for attempt in range(2, self.ctx.attempts[name] + 1))]
 
     def submit_member(self, name: str) -> orm.ProcessNode:
         """Start the training of one member."""
@@ -90,9 +86,9 @@ class TrainWorkChain(AttemptsWorkChain):
             "metadata": {"options": self.inputs.settings["stages"]["train"]["options"]},
         }
         inputs |= {port: self.inputs[port] for port in ("reference_energies", "initial") if port in self.inputs}
-        stopped = [self.children().get(label) for label in self.labels_of(name)[:-1]]
-        if stopped and stopped[-1] is not None and stopped[-1].exit_status == OUT_OF_WALL_TIME:
-            inputs["unfinished"] = stopped[-1].outputs.remote_folder
+        earlier = self.earlier_attempts(name)
+        if earlier and earlier[-1].exit_status == OUT_OF_WALL_TIME:
+            inputs["unfinished"] = earlier[-1].outputs.remote_folder
         return self.submit_once(self.attempt_label(name), TrainCalculation, inputs)
 
     def join(self) -> ExitCode | None:

@@ -10,6 +10,7 @@ from aiida_argonaut.mlip import graph_cache
 from aiida_argonaut.mlip.baseline import Baseline
 from aiida_argonaut.mlip.frames import Configuration, FrameError, LabelledFrame, read_frames, write_frames
 from aiida_argonaut.mlip.graph_cache import CacheError, cached, content_of_files, open_folder, open_or_build
+from aiida_argonaut.mlip.sample import Sizes
 from aiida_argonaut.mlip.samples import ARRAYS, Samples
 
 BASELINE = Baseline(((1, -13.0), (3, -190.0), (18, -560.0)))
@@ -46,9 +47,10 @@ def test_the_cache_is_the_samples(frames, tmp_path, workers):
     assert same(samples, expected)
     assert samples.image.dtype == np.int16
     assert not samples.positions.flags.owndata
-    batch, padded = samples.batch([20, 3, 3]), samples.padded([5], samples.sizes([[5]]), torch.float64)
+    sizes = Sizes(int(samples.atoms[5]) + 1, int(samples.bonds[5]), 2)
+    batch, padded = samples.batch([20, 3, 3]), samples.padded([5], sizes, torch.float64)
     assert torch.equal(batch.graph.vectors, expected.batch([20, 3, 3]).graph.vectors)
-    assert torch.equal(padded.forces, expected.padded([5], samples.sizes([[5]]), torch.float64).forces)
+    assert torch.equal(padded.forces, expected.padded([5], sizes, torch.float64).forces)
     again = cached(frames, 3.0, tmp_path, BASELINE, 1, said.append)
     assert same(again, expected)
     assert len(said) == 1

@@ -7,10 +7,12 @@ import torch
 from ase.data import covalent_radii
 
 from aiida_argonaut.mlip.baseline import Baseline
+from aiida_argonaut.mlip.batching import batch_limits, batches
 from aiida_argonaut.mlip.frames import Configuration, FrameError, LabelledFrame
 from aiida_argonaut.mlip.graph import build_graph, join
 from aiida_argonaut.mlip.potential import baseline_part, evaluate, get_architecture, network_part
-from aiida_argonaut.mlip.samples import Samples, Sizes
+from aiida_argonaut.mlip.sample import Sizes
+from aiida_argonaut.mlip.samples import Samples
 
 CUTOFF = 4.0
 BASELINE = Baseline(tuple((z, -13.7 * z**2) for z in range(1, 19)), scale=2.0)
@@ -78,14 +80,10 @@ def test_a_batch_is_bit_for_bit_the_graphs_joined(frames, dtype, repulsion):
         assert bool(batch.real_structures.all())
 
 
-def test_counts_and_batches(frames, samples):
+def test_counts(frames, samples):
     graphs = [build_graph([frame.configuration], CUTOFF) for frame in frames]
     assert samples.atoms.tolist() == [graph.n_atoms for graph in graphs]
     assert samples.bonds.tolist() == [graph.n_bonds for graph in graphs]
-    order = np.random.default_rng(0).permutation(len(frames)).tolist()
-    batches = samples.batches(order, 5, 300)
-    assert [index for batch in batches for index in batch] == order
-    assert all(len(batch) <= 5 and (len(batch) == 1 or samples.bonds[batch].sum() <= 300) for batch in batches)
 
 
 def test_dummies_change_nothing(frames, samples):
@@ -93,10 +91,9 @@ def test_dummies_change_nothing(frames, samples):
     config = network.preset("campaign")
     parameters = network.init(config, torch.Generator().manual_seed(0))
     samples = Samples.prepare(frames, BASELINE, config.cutoff)
-    batches = samples.batches(range(len(frames)), 5, 10**6)
-    sizes = samples.sizes(batches, 8)
-    assert (sizes.atoms % 8, sizes.bonds % 8, sizes.structures) == (0, 0, 6)
-    for batch in batches[:2]:
+    limits = batch_limits(samples, range(len(frames)), 5, 10**6)
+    sizes = limits.padded()
+    for batch in batches(samples, range(len(frames)), limits)[:2]:
         plain, padded = samples.batch(batch), samples.padded(batch, sizes)
         n, g = plain.graph.n_atoms, len(batch)
         assert (padded.graph.n_atoms, padded.graph.n_bonds, padded.graph.n_structures) == sizes
@@ -118,9 +115,10 @@ def test_dummies_change_nothing(frames, samples):
 
 def test_what_does_not_fit_is_refused(samples):
     batch = range(4)
-    sizes = samples.sizes([batch])
+    sizes = Sizes(int(samples.atoms[:4].sum()) + 1, int(samples.bonds[:4].sum()), 5)
+    assert samples.padded(batch, sizes).graph.n_atoms == sizes.atoms
     for less in (sizes._replace(atoms=sizes.atoms - 1), sizes._replace(bonds=sizes.bonds - 1), Sizes(999, 9999, 4)):
-        with pytest.raises(FrameError, match=r"does not fit into .* Samples\.sizes"):
+        with pytest.raises(FrameError, match=r"does not fit into .* batching\.Limits"):
             samples.padded(batch, less)
     with pytest.raises(FrameError, match="no frames"):
         Samples.prepare([], BASELINE, CUTOFF)
