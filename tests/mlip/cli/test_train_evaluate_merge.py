@@ -2,6 +2,10 @@
 
 import json
 import re
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,6 +52,23 @@ def test_a_training_that_was_paused_goes_on_as_if_it_had_not_been(data):
     run(train, data / "labels.extxyz", "-o", data / "whole", *common)
     assert (data / "p" / "model.safetensors").read_bytes() == (data / "whole" / "model.safetensors").read_bytes()
     assert not (data / "p" / "paused.json").exists()
+
+
+def test_a_training_that_was_killed_goes_on_as_if_it_had_not_been(data):
+    (data / "long.yaml").write_text("steps: 200\nrecords: 20\ncheckpoint_seconds: 0.0\n")
+    common = ["--seed", "3", "--members", "2", "--config", str(data / "long.yaml")]
+    command = [Path(sys.executable).with_name("argonaut"), "train", data / "labels.extxyz", "-o", data / "k", *common]
+    running = subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL)
+    first = data / "k" / "checkpoints" / "member-3.safetensors"
+    while not first.exists():
+        assert running.poll() is None
+        time.sleep(0.01)
+    running.kill()
+    running.wait()
+    assert not (data / "k" / "model.safetensors").exists()
+    run(train, data / "labels.extxyz", "-o", data / "k", *common)
+    run(train, data / "labels.extxyz", "-o", data / "whole", *common)
+    assert (data / "k" / "model.safetensors").read_bytes() == (data / "whole" / "model.safetensors").read_bytes()
 
 
 def test_frames_that_cannot_be_trained_with_are_named_or_left_out(data):
