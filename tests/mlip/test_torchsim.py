@@ -1,4 +1,4 @@
-"""The adapter to TorchSim against the calculator, and TorchSim's own validator where TorchSim is installed."""
+"""The adapter to TorchSim against the calculator, and TorchSim's own validator."""
 
 import dataclasses
 
@@ -6,6 +6,8 @@ import ase.build
 import numpy as np
 import pytest
 import torch
+import torch_sim
+from torch_sim.models.interface import ModelInterface, validate_model_outputs
 
 from aiida_argonaut.mlip import torchsim
 from aiida_argonaut.mlip.baseline import Baseline
@@ -13,12 +15,6 @@ from aiida_argonaut.mlip.calculator import CommitteeCalculator
 from aiida_argonaut.mlip.committee import Committee
 from aiida_argonaut.mlip.frames import FrameError
 from aiida_argonaut.mlip.potential import get_architecture
-
-try:
-    import torch_sim
-except ImportError:
-    torch_sim = None
-installed = pytest.mark.skipif(torch_sim is None, reason="torch-sim-atomistic is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +28,7 @@ def committee():
 
 
 @pytest.fixture
-def adapter(committee, monkeypatch):
-    """The adapter, which is a plain torch module where TorchSim is missing."""
-    if torch_sim is None:
-        monkeypatch.setattr(torchsim, "ModelInterface", None)
+def adapter(committee):
     return torchsim.TorchSimModel(committee)
 
 
@@ -110,18 +103,16 @@ def test_bad_states_are_refused(change, said, adapter):
         adapter(given)
 
 
-@pytest.mark.skipif(torch_sim is not None, reason="torch-sim-atomistic is installed")
-def test_without_torchsim_it_says_what_is_missing(committee):
+def test_without_torchsim_it_says_what_is_missing(committee, monkeypatch):
+    monkeypatch.setattr(torchsim, "ModelInterface", torch.nn.Module)
+    monkeypatch.setattr(torchsim, "MISSING", "No module named 'torch_sim'", raising=False)
     with pytest.raises(ImportError, match="pip install torch-sim-atomistic"):
         torchsim.TorchSimModel(committee)
 
 
-@installed
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_torchsim_validates_the_model(dtype, committee, monkeypatch):
     """Its own check of outputs, with its iron, which is beyond Ar, replaced by aluminium."""
-    from torch_sim.models.interface import ModelInterface, validate_model_outputs
-
     bulk = ase.build.bulk
     monkeypatch.setattr(ase.build, "bulk", lambda name, *a, **k: bulk("Al" if name == "Fe" else name, *a, **k))
     model = torchsim.TorchSimModel(committee, dtype=dtype)
@@ -129,7 +120,6 @@ def test_torchsim_validates_the_model(dtype, committee, monkeypatch):
     validate_model_outputs(model, torch.device("cpu"), dtype)
 
 
-@installed
 def test_torchsim_relaxes_cells(adapter):
     many = structures()
     before = adapter(state(many))["energy"]
