@@ -7,6 +7,7 @@ over the rounds of its ratio to the first one. Ratios travel between machines, m
     python benchmarks/architecture_rate.py                                          # every preset there is
     python benchmarks/architecture_rate.py --architectures teanet/campaign teanet/published
     python benchmarks/architecture_rate.py --data labels.extxyz --clock wall
+    python benchmarks/architecture_rate.py --device cuda --structures 512
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import torch
 from aiida_argonaut.mlip.baseline import Baseline
 from aiida_argonaut.mlip.frames import Configuration, read_configurations
 from aiida_argonaut.mlip.generate.recipe import configuration, recipe_from_mapping
-from aiida_argonaut.mlip.graph import build_graph
+from aiida_argonaut.mlip.graph import build_graph, device_of
 from aiida_argonaut.mlip.potential import Architecture, architecture_names, get_architecture, network_part
 from aiida_argonaut.mlip.units import Z_MAX
 
@@ -36,6 +37,9 @@ CELLS = {
 }
 SEED = 1
 BASELINE = Baseline(tuple((z, 0.0) for z in range(1, Z_MAX + 1)), repulsion=False)
+
+
+Tasks = dict[str, Callable[[], object]]
 
 
 class Case(NamedTuple):
@@ -68,12 +72,12 @@ def cases(named: Sequence[str]) -> list[Case]:
     return found
 
 
-def tasks(case: Case, chosen: Sequence[Configuration]) -> tuple[str, dict[str, Callable[[], object]]]:
+def tasks(case: Case, chosen: Sequence[Configuration], device: torch.device) -> tuple[str, Tasks]:
     """What the case is, in words, and its step and evaluation."""
     architecture, config = case.architecture, case.architecture.preset(case.preset)
-    graph = build_graph(chosen, config.cutoff, dtype=torch.float32)
+    graph = build_graph(chosen, config.cutoff, dtype=torch.float32, device=device)
     random = torch.Generator().manual_seed(SEED)
-    weights = {name: w.requires_grad_() for name, w in architecture.init(config, random).items()}
+    weights = {name: w.to(device).requires_grad_() for name, w in architecture.init(config, random).items()}
     frozen = {name: weight.detach() for name, weight in weights.items()}
 
     def found(parameters: dict[str, torch.Tensor], create_graph: bool) -> Any:
@@ -81,14 +85,20 @@ def tasks(case: Case, chosen: Sequence[Configuration]) -> tuple[str, dict[str, C
 
     def step() -> object:
         result = found(weights, True)
-        loss = result.energy.square().mean() + result.forces.square().mean() + result.stress.square().mean()
+        loss = sum(part.square().mean() for part in result if part is not None)
         return torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
 
     size = f"{sum(w.numel() for w in weights.values())} parameters, {graph.n_atoms} atoms, {graph.n_bonds} bonds"
     return size, {f"{case.name} step": step, f"{case.name} evaluation": lambda: found(frozen, False)}
 
 
-def timed(todo: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float]) -> dict[str, list[float]]:
+def finished() -> float:
+    """Wall time after the GPU has done all that it was told."""
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def timed(todo: Tasks, rounds: int, clock: Callable[[], float]) -> dict[str, list[float]]:
     """Seconds of every task in every round, after one round that does not count."""
     seconds: dict[str, list[float]] = {name: [] for name in todo}
     for number in range(rounds + 1):
@@ -111,15 +121,19 @@ def main() -> None:
     parser.add_argument(
         "--clock", choices=["cpu", "wall"], default="cpu", help="cpu: steady on a machine that is shared"
     )
+    parser.add_argument("--device", default="cpu", help="cuda: in wall time")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    device = device_of(options.device)
     chosen = configurations(options.data, options.structures)
-    todo: dict[str, Callable[[], object]] = {}
+    todo: Tasks = {}
     for case in cases(options.architectures):
-        size, both = tasks(case, chosen)
+        size, both = tasks(case, chosen, device)
         todo |= both
         print(f"{case.name}: {size}")
     clock = time.process_time if options.clock == "cpu" else time.perf_counter
+    if device.type == "cuda":
+        clock, options.clock = finished, f"wall (on {torch.cuda.get_device_name(device)})"
     seconds = timed(todo, options.rounds, clock)
     unit = next(iter(seconds.values()))
     print(f"{len(chosen)} structures, {options.threads} threads, {options.rounds} rounds, {options.clock} time")

@@ -124,15 +124,19 @@ def command(words: list[str | Path], core: int) -> str:
 
 def run(name: str, architecture: str, options: argparse.Namespace) -> dict[str, Any]:
     """Train and evaluate once."""
-    folder = options.work / f"{name}-{architecture}-{options.budget}"
+    folder = options.work / f"{name}-{architecture}-{options.budget}{(options.device != 'cpu') * '-gpu'}"
     folder.mkdir(parents=True, exist_ok=True)
     train, test, files, share = SETS[name](options.data)
     for part, frames in (("train", train), ("test", test)):
         ase.io.write(folder / f"{part}.extxyz", frames, format="extxyz")
-    settings = {"validation_fraction": share, "compile": "yes", **json.loads(options.settings)}
+    settings = {
+        "validation_fraction": share,
+        "compile": "yes" if options.device == "cpu" else "auto",
+        **json.loads(options.settings),
+    }
     (folder / "train.yaml").write_text(yaml.safe_dump(settings))
     (folder / "warm.yaml").write_text(yaml.safe_dump({**settings, "steps": 3, "records": 1}))
-    common = ["--architecture", architecture, "--device", "cpu", "--seed", "1"]
+    common = ["--architecture", architecture, "--device", options.device, "--seed", "1"]
     began = time.monotonic()
     if not (folder / "model" / "checkpoints").exists():
         command(
@@ -147,7 +151,10 @@ def run(name: str, architecture: str, options: argparse.Namespace) -> dict[str, 
         options.core,
     )  # fmt: skip
     found = json.loads(
-        command(["argonaut", "evaluate", folder / "model", folder / "test.extxyz", "--json"], options.core)
+        command(
+            ["argonaut", "evaluate", folder / "model", folder / "test.extxyz", "--json", "--device", options.device],
+            options.core,
+        )
     )
     card = json.loads((folder / "model" / "card.json").read_text())
     lines = [json.loads(line) for line in (folder / "model" / "metrics.jsonl").read_text().splitlines()]
@@ -199,6 +206,7 @@ def main() -> None:
     parser.add_argument("--budget", default="20m")
     parser.add_argument("--settings", default="{}", help="JSON, to see what other settings do; not kept as results")
     parser.add_argument("--core", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help="cuda: compiling is then left to the trainer")
     parser.add_argument("--work", type=Path, default=Path("potentials-work"))
     parser.add_argument("--table", action="store_true", help="print the table only")
     options = parser.parse_args()
@@ -207,7 +215,7 @@ def main() -> None:
             parser.error("--data DIR: the folder of the data sets; see --help")
         for name in options.sets.split(","):
             for architecture in options.architectures.split(","):
-                key = f"{name}:{architecture}:{options.budget}"
+                key = f"{name}:{architecture}:{options.budget}" + (options.device != "cpu") * f":{options.device}"
                 if options.settings == "{}" and key in load():
                     continue
                 one = run(name, architecture, options)

@@ -72,7 +72,7 @@ class Evaluation(NamedTuple):
     """(g, 3, 3) eV/Å^3, zero for a structure without volume; None if not asked for or if there is none."""
 
 
-_MODULES = {"leignn": "leignn", "teanet": "teanet"}
+_MODULES = {"a2i": "a2i", "leignn": "leignn", "teanet": "teanet"}
 """Architecture -> module in `models`, imported when first asked for."""
 _REGISTERED: dict[str, Architecture] = {}
 
