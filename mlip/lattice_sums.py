@@ -4,8 +4,8 @@ For every pair of atoms of a cell, an atom and itself included, with v = x_j - x
 
     Coulomb  S_1/2 = sum_k 1/|v + kL|,   London  S_3 = sum_k 1/|v + kL|^6,   Pauli  S_e = sum_k exp(-alpha |v + kL|),
 
-without the term at zero distance (the atom itself, i = j). The Coulomb sum is that with a uniform neutralising background.
-In units of s (r = |v + kL|/s, x = pi^2 s^2 |m|^2 over the reciprocal vectors m, V the volume):
+without the term at zero distance (the atom itself, i = j). The Coulomb sum has a uniform neutralising background. In
+units of s (r = |v + kL|/s, x = pi^2 s^2 |m|^2 over the reciprocal vectors m, V the volume):
 
     S_p = s^(-2p)/Gamma(p) { sum_{r>0} r^(-2p) Gamma(p, r^2) - [i = j]/p
           + pi^(3/2) s^3/V (sum_{m != 0} cos(2 pi m.v) x^(p-3/2) Gamma(3/2-p, x) - 1/(3/2-p)) },
@@ -15,8 +15,8 @@ In units of s (r = |v + kL|/s, x = pi^2 s^2 |m|^2 over the reciprocal vectors m,
                                                                         + (2/3 - 4x/3) exp(-x).
 
 Pauli needs no splitting. s drops out of the sum, so that it is held constant under differentiation. The reciprocal sum
-of all pairs is one product of matrices, since cos(2 pi m.(x_j - x_i)) is made of the cosines and sines of the atoms. The
-radii and the bound on what they leave out stand in `lattice_sums_terms.py`. A structure that is not periodic has the
+of all pairs is one product of matrices, since cos(2 pi m.(x_j - x_i)) is made of the cosines and sines of the atoms.
+The radii and the bound on what they leave out stand in `lattice_reach.py`. A structure that is not periodic has the
 plain terms (kappa = 1/s = 0 in the same expressions), and zero for an atom with itself.
 
 Everything is differentiable in positions and cell, any number of times. `plan` chooses the terms (no gradients) and
@@ -31,7 +31,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .lattice_sums_terms import SPLIT, Lattices, Terms, enumerate_terms, lattices, pairs_within
+from .lattice_reach import SPLIT, Lattices, lattices, spread, times
+from .lattice_sums_terms import Terms, enumerate_terms, pairs_within
 
 _CHUNK = 20_000
 """Entries of the largest pair matrices of one chunk (structures * atoms^2): bounds the memory of the enumeration."""
@@ -137,8 +138,8 @@ def _sums(terms: Terms, settings: SumsPlan, positions: Tensor, cell: Tensor) -> 
     unit = torch.eye(3, dtype=cell.dtype, device=cell.device)
     given = torch.where(terms.periodic[:, None, None] > 0, cell.index_select(0, terms.structures), unit)
     box = terms.basis @ given
-    x = positions.index_select(0, terms.atoms) + _times(terms.wrap, box, terms.owner)
-    area = torch.linalg.cross(box[:, (1, 2, 0)], box[:, (2, 0, 1)])
+    x = positions.index_select(0, terms.atoms) + times(terms.wrap, box, terms.owner)
+    area = torch.linalg.cross(box.roll(-1, 1), box.roll(-2, 1))
     signed = (box[:, 0] * area[:, 0]).sum(1)
     alpha = _exponents(given, terms.periodic > 0, settings.alpha, settings.released_scaling)
     real = _real(terms, x, box, alpha)
@@ -150,12 +151,12 @@ def _sums(terms: Terms, settings: SumsPlan, positions: Tensor, cell: Tensor) -> 
 def _real(terms: Terms, x: Tensor, box: Tensor, alpha: Tensor) -> Tensor:
     """(u, 3) terms in real space, summed for every difference."""
     i, j, structure = terms.pair
-    difference = x.index_select(0, j) - x.index_select(0, i) + _times(terms.pair_wrap, box, structure)
+    difference = x.index_select(0, j) - x.index_select(0, i) + times(terms.pair_wrap, box, structure)
     pair, point = terms.terms
-    vectors = difference.index_select(0, pair) + _times(terms.points, box, terms.point_owner).index_select(0, point)
+    vectors = difference.index_select(0, pair) + times(terms.points, box, terms.point_owner).index_select(0, point)
     a, b, c = vectors.unbind(1)
     r = (a * a + b * b + c * c).sqrt()
-    near, pauli = r.index_select(0, terms.near), r.index_select(0, terms.pauli)
+    near, far = r.index_select(0, terms.near), r.index_select(0, terms.pauli)
     near_pair, pauli_pair = pair.index_select(0, terms.near), pair.index_select(0, terms.pauli)
     kappa = (terms.periodic / terms.split).index_select(0, structure).index_select(0, near_pair)
     exponent = alpha.index_select(0, structure).index_select(0, pauli_pair)
@@ -167,7 +168,7 @@ def _real(terms: Terms, x: Tensor, box: Tensor, alpha: Tensor) -> Tensor:
         [
             zero.index_add(0, near_pair, torch.erfc(u) * inverse),
             zero.index_add(0, near_pair, london),
-            zero.index_add(0, pauli_pair, torch.exp(-exponent * r.index_select(0, terms.pauli))),
+            zero.index_add(0, pauli_pair, torch.exp(-exponent * far)),
         ],
         1,
     )
@@ -199,11 +200,6 @@ def _constants(terms: Terms, volume: Tensor) -> Tensor:
     return torch.stack([others, others + itself], 1).reshape(-1, 2)
 
 
-def _times(shift: Tensor, box: Tensor, owner: Tensor) -> Tensor:
-    """shift[a] @ box[owner[a]]."""
-    return torch.bmm(shift[:, None], box.index_select(0, owner))[:, 0]
-
-
 def _exponents(cell: Tensor, pbc: Tensor, alpha: float, released_scaling: bool) -> Tensor:
     """(g,) 1/Å: alpha, or alpha / sqrt(g) of a periodic structure."""
     plain = cell.new_full((len(cell),), alpha)
@@ -231,8 +227,8 @@ def _chunks(counts: Tensor) -> list[Tensor]:
 def _ranges(first: Tensor, counts: Tensor) -> Tensor:
     """first[a], first[a] + 1, ... first[a] + counts[a] - 1 for every a, one after the other."""
     ends = torch.cumsum(counts, 0)
-    start = torch.repeat_interleave(first - (ends - counts), counts)
-    return start + torch.arange(len(start), device=counts.device)
+    group = spread(counts)
+    return (first - (ends - counts))[group] + torch.arange(len(group), device=counts.device)
 
 
 def _check(

@@ -1,7 +1,9 @@
 """A2I transformer: attention among the neighbours of an atom; as published (reconstructed), and in an invariant form.
 
-arXiv:2110.14374, "A2I Transformer" (2021). Only its idea is known to us: end to end from coordinates with minimal
-featurisation, self-attention as the main workhorse, equivariant to the order of atoms, energies of atoms summed.
+Yu, Ha, Seo, Lee, "A2I Transformer: permutation-equivariant attention network for pairwise and many-body interactions
+with minimal featurization", arXiv:2110.14374 (2021). Only its idea is known to us: end to end from coordinates with
+minimal featurisation, self-attention as the main workhorse, equivariant to the order of atoms, energies of atoms
+summed.
 
 A centre i has one token of its own and one per neighbour (every periodic image). c(r) is a smooth envelope, zero from
 the cutoff rc on, and in every attention the weight of token k is
@@ -32,17 +34,17 @@ Invariant form (preset `campaign`): tokens of distances, species and angles, att
  (9) p_j = (Y_l(u_j).M_l)_l;   t_j <- t_j + O (f(T (t_j, p_j) + X x_i + R (t_j, p_j)' + X' x_j + d) * F b(r))
  The prime is the same bond seen from its other end: tokens then carry what the neighbour has seen.
  (10) energy = sum_i v.(x - x at the start) + MLP(x) - MLP(x at the start) + sum_k c_k z.t_k / sqrtN
-Why (7) and (9) are self-attention among neighbours: the contraction gives p_j = sqrtN sum_k w_k P_l(cos theta_jk) V_l t_k,
-what the query j receives from every key k, with the score w_k P_l(cos theta_jk) of species, distance and angle; it is the
-kernel trick of linear attention (the score as a product of features of j and of k), exact for polynomials of cos theta.
-The sum over k is made once per centre instead of once per pair of neighbours, so that a step costs as many operations
-as there are bonds and all shapes are those of the graph, which is what compiled training needs.
+Why (7) and (9) are self-attention among neighbours: the contraction gives p_j = sqrtN sum_k w_k P_l(cos theta_jk) V_l
+t_k per block: what the query j receives from every key k with the score w_k P_l(cos theta_jk) of species, distance and
+angle. It is the kernel trick of linear attention (a score that is a product of features of j and of k), exact for
+polynomials of cos theta. The sum over k is made once per centre instead of once per pair of neighbours: the cost grows
+with the bonds, and all shapes are those of the graph, which compiled training needs.
 
 [P] is published, [R] our reconstruction or choice:
- [P] the idea as told above; forces from the energy.
- [R] everything else: all widths, (1) to (10), no attention between centres in `published`; in `campaign` the exchange (9)
-     between the two ends of a bond, in the last `n_rounds` - 1 token updates. With n_rounds = 1 an atom's energy depends
-     on its own neighbours only, as in the paper.
+ [P] the idea as told above, on periodic cells, many-body interactions and binary mixtures.
+ [R] everything else: all widths, (1) to (10), forces as derivatives, one local environment per atom in `published`;
+     in `campaign` the exchange (9) between the two ends of a bond, in the last `n_rounds` - 1 token updates. With
+     n_rounds = 1 an atom's energy depends on its own neighbours only.
 """
 
 from __future__ import annotations
@@ -102,7 +104,7 @@ class A2IConfig:
 
     def exchanges(self, block: int) -> bool:
         """Whether the tokens of a block see the other end of their bond."""
-        return block >= self.n_blocks - self.n_rounds
+        return block > self.n_blocks - self.n_rounds
 
 
 def weight_shapes(config: A2IConfig) -> dict[str, tuple[int, ...]]:
@@ -114,7 +116,13 @@ def _cartesian_shapes(config: A2IConfig) -> dict[str, tuple[int, ...]]:
     d = config.scalar_width
     shapes: dict[str, tuple[int, ...]] = {"species": (Z_MAX + 1, d), "embed": (4 + d, d), "embed_bias": (d,)}
     shapes["mark"] = (d,)
-    block = {"attend_gain": (d,), "attend_bias": (d,), "qkv": (d, 3 * d), "qkv_bias": (3 * d,), "merge": (d, d)}
+    block: dict[str, tuple[int, ...]] = {
+        "attend_gain": (d,),
+        "attend_bias": (d,),
+        "qkv": (d, 3 * d),
+        "qkv_bias": (3 * d,),
+        "merge": (d, d),
+    }
     block |= {"feed_gain": (d,), "feed_bias": (d,), "up": (d, 4 * d), "up_bias": (4 * d,), "down": (4 * d, d)}
     for n in range(config.n_blocks):
         shapes |= {f"block{n}.{name}": shape for name, shape in block.items()}
@@ -140,6 +148,10 @@ def _invariant_shapes(config: A2IConfig) -> dict[str, tuple[int, ...]]:
     return shapes | {"out": (d,), "out_token": (d,), "read": (d, d // 2), "read_bias": (d // 2,), "out_read": (d // 2,)}
 
 
+DAMPED = {"merge": 0.5, "down": 0.5, "query": 0.5, "token_out": 0.5, "out": 0.3, "out_token": 0.3, "out_read": 0.3}
+"""Factors of initial weights, so that an untrained model is near its baseline."""
+
+
 def init(config: A2IConfig, generator: torch.Generator) -> Parameters:
     """Normal weights of variance 1 / inputs; what is added to a token or read out is smaller, see DAMPED."""
     parameters = {}
@@ -150,10 +162,6 @@ def init(config: A2IConfig, generator: torch.Generator) -> Parameters:
             weight = torch.ones(shape)
         parameters[name] = torch.zeros(shape) if name.endswith("_bias") else weight
     return parameters
-
-
-DAMPED = {"merge": 0.5, "down": 0.5, "query": 0.5, "token_out": 0.5, "out": 0.3, "out_token": 0.3, "out_read": 0.3}
-"""Factors of initial weights, so that an untrained model is near its baseline."""
 
 
 def energy(parameters: Parameters, config: A2IConfig, graph: Graph) -> Tensor:
@@ -222,7 +230,8 @@ def _invariant(parameters: Parameters, config: A2IConfig, graph: Graph) -> Tenso
     filters = (bessel_basis(r, config.cutoff, config.n_basis) @ parameters["radial"]).chunk(config.n_blocks, 1)
     start, own, other = parameters["species"].index_select(0, graph.numbers).chunk(3, 1)
     ends = own.index_select(0, bonds.centre) + swapped(other.index_select(0, bonds.centre))
-    centre, tokens, moments = start, silu(ends) * filters[0].repeat(2, 1), None
+    centre, tokens = start, silu(ends) * filters[0].repeat(2, 1)
+    moments: list[Tensor] | None = None
     for block in range(config.n_blocks):
         w = _Weights(parameters, f"block{block}.")
         gathered, moments = _attention(w, config, bonds, centre, tokens, moments)
