@@ -13,7 +13,7 @@ from ..frames import Configuration
 from ..graph import with_positions
 from ..potential import Parameters
 from ..units import GPA
-from .subject import BASELINE, Subject, crystal, free, largest
+from .subject import BASELINE, Subject, crystal, free, largest, proportion
 
 STEP = 1e-5
 """Å, or strain, of finite differences."""
@@ -31,13 +31,14 @@ def forces(subject: Subject) -> float:
             positions[atom, axis] += sign * STEP
             energies.append(subject.on(with_positions(graph, positions)).energy[0])
         errors.append(found[atom, axis] + (energies[0] - energies[1]) / (2 * STEP))
-    return largest(torch.stack(errors))
+    return proportion(largest(torch.stack(errors)), found)
 
 
 def stress(subject: Subject) -> float:
     """Stress against central differences of the energy in six strains, GPa; infinite where there is none."""
     graph = subject.graph(crystal())
-    found = subject.on(graph).stress
+    whole = subject.on(graph)
+    found = whole.stress
     if found is None:
         return math.inf
     volume = graph.volume()[0]
@@ -51,7 +52,7 @@ def stress(subject: Subject) -> float:
             moved = with_positions(graph, graph.positions @ strain, graph.cell @ strain)
             energies.append(subject.on(moved).energy[0])
         errors.append((energies[0] - energies[1]) / (2 * STEP * volume) - found[0, a, b])
-    return largest(torch.stack(errors)) / GPA
+    return proportion(largest(torch.stack(errors)) / GPA, whole.forces)
 
 
 def cutoff(subject: Subject) -> float:
@@ -86,7 +87,7 @@ def crowding(subject: Subject) -> float:
         best = bend.flatten().topk(3).indices.tolist()
         places = [divmod(index, points - 2) for index in best]
         intervals, points = [(along[row][place], along[row][place + 2]) for row, place in places], 9
-        largest_bend = float(bend.max())
+        largest_bend = proportion(float(bend.max()), values[..., 1:])
     return largest_bend
 
 

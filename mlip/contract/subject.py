@@ -19,6 +19,8 @@ BASELINE = Baseline(tuple((z, -100.0 * z) for z in range(1, Z_MAX + 1)), scale=2
 NETWORK_ONLY = Baseline(tuple((z, 0.0) for z in range(1, Z_MAX + 1)), repulsion=False)
 CELL = np.array([[4.1, 0.3, 0.2], [0.5, 3.7, -0.4], [-0.3, 0.6, 4.6]])
 FRACTIONAL = np.array([[0.05, 0.1, 0.08], [0.55, 0.12, 0.47], [0.1, 0.58, 0.5], [0.52, 0.63, 0.03], [0.62, 0.6, 0.72]])
+ORDINARY = 100.0
+"""eV/Å: a violation beside larger forces counts in proportion to them (docs/contract.md says where they come from)."""
 NOT_PERIODIC = (np.zeros((3, 3)), (False, False, False))
 
 
@@ -88,6 +90,12 @@ def difference(first: torch.Tensor | None, second: torch.Tensor | None) -> torch
     return None if first is None or second is None else first - second
 
 
+def proportion(violation: float, forces: torch.Tensor) -> float:
+    """A violation over the largest force in units of ORDINARY, where that is above 1."""
+    return violation / max(1.0, largest(forces) / ORDINARY)
+
+
 def apart(first: Evaluation, second: Evaluation) -> float:
-    """Largest difference of energies (eV), forces (eV/Å) and stress (eV/Å^3)."""
-    return largest(first.energy - second.energy, first.forces - second.forces, difference(first.stress, second.stress))
+    """Largest difference of energies (eV), forces (eV/Å) and stress (eV/Å^3), in proportion."""
+    found = largest(first.energy - second.energy, first.forces - second.forces, difference(first.stress, second.stress))
+    return proportion(found, first.forces)

@@ -14,7 +14,7 @@ from aiida_argonaut.mlip.cli.contract import contract
 from aiida_argonaut.mlip.committee import Committee
 from aiida_argonaut.mlip.contract import CHECKS, check, failed
 from aiida_argonaut.mlip.contract.drift import drift
-from aiida_argonaut.mlip.contract.subject import BASELINE, cluster
+from aiida_argonaut.mlip.contract.subject import BASELINE, Subject, cluster, crystal
 from aiida_argonaut.mlip.frames import write_configurations
 from aiida_argonaut.mlip.layers import bessel_basis, lengths, sum_structures
 from aiida_argonaut.mlip.potential import Architecture, ArchitectureError, architecture_names, get_architecture
@@ -45,6 +45,16 @@ def test_deep_teanet_starts_finite():
     architecture = get_architecture("teanet")
     config = replace(architecture.preset("campaign"), n_blocks=16)
     assert not failed(check(architecture, "campaign", config, only=["batch", "elements", "rotation"]))
+
+
+def test_rounding_beside_enormous_forces_is_no_violation():
+    architecture = get_architecture("teanet")
+    config = replace(architecture.preset("campaign"), n_blocks=2, scalar_width=16, bond_width=8, vector_width=4)
+    weights = {name: 4 * weight for name, weight in architecture.init(config, torch.Generator().manual_seed(0)).items()}
+    doubles = {name: weight.double() for name, weight in weights.items()}
+    assert Subject(architecture, "campaign", config, doubles)(crystal()).forces.abs().max() > 1e9
+    outcomes = check(architecture, "campaign", config, weights, only=["rotation", "forces", "stress", "small-cell"])
+    assert not failed(outcomes), "\n".join(str(outcome) for outcome in failed(outcomes))
 
 
 @dataclass(frozen=True)
