@@ -6,11 +6,13 @@ import asyncio
 import getpass
 import os
 import re
+import sqlite3
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -109,6 +111,8 @@ def ensure_profile(
     tasks = (ZEROMQ, {}) if broker is None else (RABBITMQ, rabbitmq_config(broker, name, say))
     with _storage(name, database, say) as record:
         _create(name, record, tasks)
+    if database is None:
+        _write_ahead(config.get_profile(name))
     kept = TOLD[SQLITE] if database is None else f"{TOLD[PSQL]} {record[1]['database_name']}"
     say(f"made profile {name} ({kept}, {TOLD[tasks[0]]})")
 
@@ -155,6 +159,16 @@ def _create(name: str, storage: tuple[str, dict[str, Any]], broker: tuple[str, d
         if isinstance(error, AiidaException):
             raise SetupError(f"AiiDA cannot make profile {name}: {' '.join(str(error).split())[:300]}") from error
         raise
+
+
+def _write_ahead(profile: Any) -> None:
+    """Give SQLite its write-ahead log, which the file remembers: readers and a writer then do not wait for each other.
+
+    Without it, whoever meets a write that a slow disk holds up for 5 s ends with "database is locked".
+    """
+    path = Path(profile.storage_config["filepath"]) / "database.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
 
 
 def refuse_another(profile: Any, database: PostgresServer | None, broker: RabbitmqServer | None) -> None:

@@ -1,8 +1,11 @@
 """Set-up makes what is missing, repairs what is broken, makes nothing twice, and names the commands where it cannot."""
 
 import shutil
+import sqlite3
 import stat
 import subprocess
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -170,6 +173,12 @@ def test_set_up_a_second_time_makes_nothing(deployment, record):
 
 @pytest.mark.slow
 @pytest.mark.dft
+def test_readers_do_not_wait_for_writers(record):
+    (database,) = Path(record.storage_config["filepath"]).glob("database.sqlite")
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
 def test_set_up_leaves_no_caching_twice(deployment, record):
     enabled = deployment.run("verdi", "config", "get", "caching.enabled_for").stdout
     assert enabled.count("quantumespresso.pw") == 1
