@@ -43,6 +43,13 @@ def test_the_tables_of_labels_are_what_was_measured(name: str, benchmark_named) 
     assert [line for line in benchmark_named(name).lines(found) if line not in document] == []
 
 
+def test_the_table_of_accuracies_is_what_was_measured(benchmark_named) -> None:
+    module = benchmark_named("potentials")
+    assert [
+        line for line in module.table(module.load()) if line not in (ROOT / "docs" / "training.md").read_text()
+    ] == []
+
+
 def test_the_kill_table_is_what_was_measured(benchmark_named) -> None:
     module = benchmark_named("kill_table")
     rows = json.loads((RESULTS / "kill_table.json").read_text())["trials"]
