@@ -14,7 +14,9 @@ from aiida.transports import Transport
 from aiida_quantumespresso.tools.monitors.accuracy_stuck import ACCURACY_STUCK_MESSAGE_PREFIX
 
 from ..dft_inputs.scf import LOOK_BACK, accuracies, hopeless, slope
+from .patience import be_patient
 
+be_patient()
 MONITOR = {"entry_point": "argonaut.scf_stuck", "minimum_poll_interval": 60}
 """The input `monitors` of a calculation has this; looked at once a minute, which most labels do not last."""
 

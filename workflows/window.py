@@ -19,6 +19,9 @@ from aiida.engine.processes.workchains.awaitable import Awaitable
 from plumpy.process_states import ProcessState
 
 from ..provenance_db.queries import children as called_by_label
+from .patience import be_patient
+
+be_patient()
 
 
 class WindowWorkChain(WorkChain):

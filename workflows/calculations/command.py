@@ -18,7 +18,9 @@ from aiida.engine import CalcJob, ExitCode
 from aiida.parsers import Parser
 
 from ..data import FilesData
+from ..patience import be_patient
 
+be_patient()
 STDOUT, STDERR = "argonaut.out", "argonaut.err"
 OUTPUT_FOLDER = "output"
 LAST_WORDS = 400

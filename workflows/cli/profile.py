@@ -30,6 +30,9 @@ def open_profile(name: str | None) -> str:
     from aiida.manage.configuration import get_config
     from sqlalchemy.exc import SQLAlchemyError
 
+    from ..patience import be_patient
+
+    be_patient()
     try:
         known = get_config(create=False).profile_names
     except ConfigurationError as error:
