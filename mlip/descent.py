@@ -30,7 +30,7 @@ EPSILON = 1e-8
 EAGER_STEPS = 20
 """After so many eager steps it is known whether compiling pays."""
 PAYS_FROM = 300.0
-"""s of eager training left, from which on compiling pays: it takes a minute and makes steps 2 to 3 times faster."""
+"""s of eager training left, from which on compiling pays: it takes a minute and makes steps twice as fast."""
 
 
 class Descent:
