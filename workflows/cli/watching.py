@@ -19,7 +19,7 @@ FRESH_STARTS = 3
 class Pause:
     """Waits for the next look; gives workers that are cut off from their broker a fresh start.
 
-    They are where the machine stood still for more than six seconds (a suspended laptop, a paused virtual machine): the
+    They are where they stood still for more than six seconds (stopped, swapped, on a paused virtual machine): the
     broker of aiida-core 2.9.4 takes workers that do not answer for dead and never hears of them again.
     """
 
