@@ -49,6 +49,9 @@ class Architecture:
     """True if the energy depends on the graph's geometry through `graph.vectors` alone."""
     direct: Callable[[Parameters, Any, Graph], tuple[Tensor, Tensor]] | None = None
     """direct(parameters, config, graph) -> energy (g,), forces (n, 3), for configs with `direct_forces`; same units."""
+    regression: Callable[[Parameters, Any, Graph, Parameters | None], Tensor] | None = None
+    """regression(parameters, config, graph, running) -> one number per structure (g,), for networks that learn any
+    property; `running`, where given, receives weights that a batch changes by being seen. None: energy per atom."""
     untied: Callable[[Any, Parameters], tuple[Any, Parameters]] | None = None
     """untied(config, parameters): weights that blocks share as weights of their own; the energy keeps every bit."""
     exceptions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -72,7 +75,7 @@ class Evaluation(NamedTuple):
     """(g, 3, 3) eV/Å^3, zero for a structure without volume; None if not asked for or if there is none."""
 
 
-_MODULES = {"a2i": "a2i", "leignn": "leignn", "teanet": "teanet"}
+_MODULES = {"a2i": "a2i", "leignn": "leignn", "potnet": "potnet", "teanet": "teanet"}
 """Architecture -> module in `models`, imported when first asked for."""
 _REGISTERED: dict[str, Architecture] = {}
 

@@ -58,7 +58,7 @@ from torch import Tensor
 from torch.nn.functional import gelu, layer_norm, silu
 
 from ..graph import Graph
-from ..layers import bessel_basis, lengths, polynomial_envelope, sum_structures
+from ..layers import Weights, bessel_basis, lengths, polynomial_envelope, sum_structures
 from ..potential import Architecture, ArchitectureError, Parameters, register
 from ..units import Z_MAX
 
@@ -170,20 +170,6 @@ def energy(parameters: Parameters, config: A2IConfig, graph: Graph) -> Tensor:
     return sum_structures(form(parameters, config, graph), graph)
 
 
-class _Weights:
-    """The weights of one block by their short names."""
-
-    def __init__(self, parameters: Parameters, prefix: str) -> None:
-        self._parameters, self._prefix = parameters, prefix
-
-    def __call__(self, name: str) -> Tensor:
-        return self._parameters[self._prefix + name]
-
-    def linear(self, name: str, inputs: Tensor) -> Tensor:
-        """A linear map with bias."""
-        return inputs @ self(name) + self(f"{name}_bias")
-
-
 class Bonds(NamedTuple):
     """Both directions of every bond, those of the list first: what all blocks of the invariant form share."""
 
@@ -233,7 +219,7 @@ def _invariant(parameters: Parameters, config: A2IConfig, graph: Graph) -> Tenso
     centre, tokens = start, silu(ends) * filters[0].repeat(2, 1)
     moments: list[Tensor] | None = None
     for block in range(config.n_blocks):
-        w = _Weights(parameters, f"block{block}.")
+        w = Weights(parameters, f"block{block}.")
         gathered, moments = _attention(w, config, bonds, centre, tokens, moments)
         centre = _centre_update(w, centre, gathered, moments)
         if block < config.n_blocks - 1:
@@ -244,7 +230,7 @@ def _invariant(parameters: Parameters, config: A2IConfig, graph: Graph) -> Tenso
 
 
 def _attention(
-    w: _Weights, config: A2IConfig, bonds: Bonds, centre: Tensor, tokens: Tensor, moments: list[Tensor] | None
+    w: Weights, config: A2IConfig, bonds: Bonds, centre: Tensor, tokens: Tensor, moments: list[Tensor] | None
 ) -> tuple[Tensor, list[Tensor]]:
     """(1), (6), (7): o (n, d) and the new moments (n, 2 l + 1, C), sums made before they are divided."""
     heads, width, n = config.n_heads, config.n_heads * config.key_width, centre.shape[0]
@@ -270,7 +256,7 @@ def _bounded(logits: Tensor) -> Tensor:
     return BOUND * torch.tanh(logits / BOUND)
 
 
-def _centre_update(w: _Weights, centre: Tensor, gathered: Tensor, moments: list[Tensor]) -> Tensor:
+def _centre_update(w: Weights, centre: Tensor, gathered: Tensor, moments: list[Tensor]) -> Tensor:
     """(8): the new x (n, d)."""
     pairs = [(moment @ mix).chunk(2, 2) for moment, mix in zip(moments, w("mix").unbind(), strict=True)]
     known = torch.cat([gathered] + [(first * second).sum(1) for first, second in pairs], 1)
@@ -279,7 +265,7 @@ def _centre_update(w: _Weights, centre: Tensor, gathered: Tensor, moments: list[
 
 
 def _token_update(
-    w: _Weights, bonds: Bonds, centre: Tensor, tokens: Tensor, moments: list[Tensor], radial: Tensor, exchange: bool
+    w: Weights, bonds: Bonds, centre: Tensor, tokens: Tensor, moments: list[Tensor], radial: Tensor, exchange: bool
 ) -> Tensor:
     """(9): the new t (2 m, d)."""
     angles = [
@@ -295,14 +281,14 @@ def _token_update(
 
 def _read(parameters: Parameters, centre: Tensor, start: Tensor) -> Tensor:
     """(10) without tokens: (n,)."""
-    w = _Weights(parameters, "")
+    w = Weights(parameters)
     hidden = silu(w.linear("read", centre)) - silu(w.linear("read", start))
     return (centre - start) @ w("out") + hidden @ w("out_read")
 
 
 def _cartesian(parameters: Parameters, config: A2IConfig, graph: Graph) -> Tensor:
     """(2) to (4): (n,) energies of the atoms."""
-    w = _Weights(parameters, "")
+    w = Weights(parameters)
     species, d = parameters["species"], config.scalar_width
     centre, other = torch.cat([graph.i, graph.j]), torch.cat([graph.j, graph.i])
     vectors = torch.cat([graph.vectors, -graph.vectors])
@@ -335,19 +321,19 @@ def _slots(centre: Tensor, n_atoms: int) -> tuple[Tensor, int]:
 def _transformer(parameters: Parameters, config: A2IConfig, tokens: Tensor, envelope: Tensor) -> Tensor:
     """(3), (4) of tokens (n, k, d) with c (n, k, 1), the centre's first: (n,)."""
     for block in range(config.n_blocks):
-        w = _Weights(parameters, f"block{block}.")
+        w = Weights(parameters, f"block{block}.")
         tokens = tokens + _mixed(w, config.n_heads, _normed(w, "attend", tokens), envelope)
         tokens = tokens + gelu(w.linear("up", _normed(w, "feed", tokens))) @ w("down")
-    w = _Weights(parameters, "")
+    w = Weights(parameters)
     last = layer_norm(tokens[:, 0], tokens.shape[2:], w("read_gain"), w("read_norm_bias"))
     return gelu(w.linear("read", last)) @ w("out")
 
 
-def _normed(w: _Weights, name: str, tokens: Tensor) -> Tensor:
+def _normed(w: Weights, name: str, tokens: Tensor) -> Tensor:
     return layer_norm(tokens, tokens.shape[2:], w(f"{name}_gain"), w(f"{name}_bias"))
 
 
-def _mixed(w: _Weights, heads: int, tokens: Tensor, envelope: Tensor) -> Tensor:
+def _mixed(w: Weights, heads: int, tokens: Tensor, envelope: Tensor) -> Tensor:
     """Attention (1) of every token of (n, k, d) to all of its centre."""
     query, key, value = w.linear("qkv", tokens).unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4).unbind()
     score = query @ key.mT / math.sqrt(query.shape[3])

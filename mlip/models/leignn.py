@@ -46,12 +46,10 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from ..graph import Graph
-from ..layers import bessel_basis, lengths, polynomial_envelope, safe_norm, sum_structures
+from ..layers import Weights, among_nearest, bessel_basis, lengths, polynomial_envelope, safe_norm, sum_structures
 from ..potential import Architecture, ArchitectureError, Parameters, register
 
 ROOT_2, ROOT_3 = math.sqrt(2.0), math.sqrt(3.0)
-TIE = 1e-3
-"""Å: neighbours that are this much further than the last one under the cap are kept too."""
 
 
 @dataclass(frozen=True)
@@ -159,14 +157,8 @@ def energy(parameters: Parameters, config: LeignnConfig, graph: Graph) -> Tensor
     return sum_structures(_read(parameters, scalar, start), graph)
 
 
-class _Weights:
+class _Weights(Weights):
     """The weights of one layer by their short names."""
-
-    def __init__(self, parameters: Parameters, prefix: str) -> None:
-        self._parameters, self._prefix = parameters, prefix
-
-    def __call__(self, name: str) -> Tensor:
-        return self._parameters[self._prefix + name]
 
     def mlp(self, name: str, inputs: Tensor) -> Tensor:
         """Two linear maps with f(x) = SiLU(x) / 0.6 between them."""
@@ -189,13 +181,13 @@ def _messages(
     if vector is not None:
         parts.append(vector.flatten(1))
     node = torch.cat(parts, 1)
-    at_i, at_j = node.index_select(0, graph.i), node.index_select(0, graph.j)
-    send_i, receive_i = at_i[:, :width], at_i[:, width : 2 * width]
-    send_j, receive_j = at_j[:, :width], at_j[:, width : 2 * width]
+    widths = [width, width] if vector is None else [width, width, 3 * hv]
+    send_i, receive_i, *more_i = node.index_select(0, graph.i).split(widths, 1)
+    send_j, receive_j, *more_j = node.index_select(0, graph.j).split(widths, 1)
     inner_i, inner_j = send_j + receive_i, send_i + receive_j
     v_i = v_j = None
     if vector is not None:
-        v_i, v_j = (at[:, 2 * width :].unflatten(1, (3, hv)) for at in (at_i, at_j))
+        v_i, v_j = more_i[0].unflatten(1, (3, hv)), more_j[0].unflatten(1, (3, hv))
         p_i, p_j = (v_i * unit).sum(1), (v_j * unit).sum(1)
         inner_i = inner_i + torch.cat([p_i, p_j], 1) @ w("angles")
         inner_j = inner_j - torch.cat([p_j, p_i], 1) @ w("angles")
@@ -204,17 +196,19 @@ def _messages(
         for inner, direction, other in ((inner_i, unit, v_j), (inner_j, -unit, v_i))
     )
     total = scalar.new_zeros((scalar.shape[0], h + 3 * hv)).index_add(0, graph.i, to_i).index_add(0, graph.j, to_j)
-    total = total * (1.0 / math.sqrt(config.average_neighbours))
-    change = total[:, h:].unflatten(1, (3, hv))
-    return total[:, :h], change if vector is None else vector + change
+    gathered, change = (total * (1.0 / math.sqrt(config.average_neighbours))).split([h, 3 * hv], 1)
+    change = change.unflatten(1, (3, hv))
+    return gathered, change if vector is None else vector + change
 
 
 def _message(z: Tensor, h: int, hv: int, direction: Tensor, other: Tensor | None) -> Tensor:
     """z3, then z2 e_ij + z1 * V_j: flat (m, H + 3 Hv)."""
-    arrow = direction * z[:, None, h : h + hv]
-    if other is not None:
-        arrow = arrow + other * z[:, None, h + hv :]
-    return torch.cat([z[:, :h], arrow.flatten(1)], 1)
+    if other is None:
+        scalar, along = z.split([h, hv], 1)
+        return torch.cat([scalar, (direction * along[:, None]).flatten(1)], 1)
+    scalar, along, share = z.split([h, hv, hv], 1)
+    arrow = direction * along[:, None] + other * share[:, None]
+    return torch.cat([scalar, arrow.flatten(1)], 1)
 
 
 def _update(w: _Weights, scalar: Tensor, vector: Tensor, gathered: Tensor, last: bool) -> tuple[Tensor, Tensor]:
@@ -253,24 +247,14 @@ def arrows(config: LeignnConfig, graph: Graph) -> Arrows:
     centre, other = torch.cat([graph.i, graph.j]), torch.cat([graph.j, graph.i])
     vectors = torch.cat([graph.vectors, -graph.vectors])
     r = lengths(vectors)
-    kept = torch.nonzero(_among_nearest(centre, r[:, 0].detach(), graph.n_atoms, config))[:, 0]
+    kept = torch.nonzero(among_nearest(centre, r[:, 0].detach(), graph.n_atoms, config.cutoff, config.max_neighbours))[
+        :, 0
+    ]
     centre, other, vectors, r = (part.index_select(0, kept) for part in (centre, other, vectors, r))
     u = r / config.cutoff
     grid = torch.linspace(0.0, 1.0, config.n_basis, dtype=r.dtype, device=r.device)
     gaussians = torch.exp(-0.5 * ((u - grid) * (config.n_basis - 1)).square())
     return Arrows(centre, other, (vectors / r)[:, :, None], gaussians * polynomial_envelope(u))
-
-
-def _among_nearest(centre: Tensor, r: Tensor, n_atoms: int, config: LeignnConfig) -> Tensor:
-    """(k,) bool: within the cutoff, and no further than the last neighbour under the cap."""
-    order = torch.argsort(r, stable=True)
-    order = order[torch.argsort(centre[order], stable=True)]
-    counts = torch.bincount(centre, minlength=n_atoms)
-    last = torch.cumsum(counts, 0) - counts + config.max_neighbours - 1
-    furthest = torch.full((n_atoms,), math.inf, dtype=r.dtype, device=r.device)
-    full = counts > config.max_neighbours
-    furthest[full] = r[order[last[full]]]
-    return (r < config.cutoff) & (r <= furthest[centre] + TIE)
 
 
 def direct(parameters: Parameters, config: LeignnConfig, graph: Graph) -> tuple[Tensor, Tensor]:

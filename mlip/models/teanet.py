@@ -49,7 +49,7 @@ from torch import Tensor
 
 from ..dilogarithm import activation
 from ..graph import Graph
-from ..layers import bessel_basis, lengths, safe_norm, sum_structures
+from ..layers import Weights, bessel_basis, lengths, safe_norm, sum_structures
 from ..potential import Architecture, ArchitectureError, Parameters, register
 from ..units import Z_MAX
 
@@ -195,7 +195,7 @@ def energy(parameters: Parameters, config: TeaNetConfig, graph: Graph) -> Tensor
     r = lengths(graph.vectors)
     bonds = Bonds(graph.i, graph.j, (graph.vectors / r).mT.contiguous()[:, :, None], scale)
     basis = bessel_basis(r, config.cutoff, config.n_basis)
-    weights = [_Weights(parameters, block_name(config, block)) for block in range(config.n_blocks)]
+    weights = [Weights(parameters, f"{block_name(config, block)}.") for block in range(config.n_blocks)]
     state = State(start, basis @ parameters["radial"])
     for w, gates in zip(weights, _gates(weights, basis), strict=True):
         state, m = _block(w, bonds, gates, state, last=w is weights[-1])
@@ -212,24 +212,14 @@ def _start(parameters: Parameters, config: TeaNetConfig, graph: Graph) -> Tensor
     return code.index_select(0, graph.numbers)
 
 
-class _Weights:
-    """The weights of one block by their short names."""
-
-    def __init__(self, parameters: Parameters, prefix: str) -> None:
-        self._parameters, self._prefix = parameters, prefix
-
-    def __call__(self, name: str) -> Tensor:
-        return self._parameters[f"{self._prefix}.{name}"]
-
-
-def _gates(weights: list[_Weights], basis: Tensor) -> tuple[Tensor, ...]:
+def _gates(weights: list[Weights], basis: Tensor) -> tuple[Tensor, ...]:
     """Per block (3, m, nm), or (1, m, nm) in block 0: gates on sigma, p, q."""
     parts = [w("gates") for w in weights]
     joined = torch.cat(parts)
     return torch.bmm(basis.expand(len(joined), -1, -1), joined).split([len(part) for part in parts])
 
 
-def _block(w: _Weights, bonds: Bonds, gates: Tensor, state: State, last: bool) -> tuple[State, Tensor]:
+def _block(w: Weights, bonds: Bonds, gates: Tensor, state: State, last: bool) -> tuple[State, Tensor]:
     """One local interaction block, equations (7) to (11): the new state and m.
 
     What the last block adds to the bond scalars is left to the read-out, which needs one number of it.
@@ -249,7 +239,7 @@ def _block(w: _Weights, bonds: Bonds, gates: Tensor, state: State, last: bool) -
     return State(scalar, state.bond_scalar + m @ w("to_bond"), vector, tensor, bond_vector), m
 
 
-def _mix(w: _Weights, state: State) -> tuple[Tensor, Tensor]:
+def _mix(w: Weights, state: State) -> tuple[Tensor, Tensor]:
     """(7): s (n, Cs) and e (m, Cb)."""
     atom, bond = state.scalar, state.bond_scalar
     if state.vector is not None:
@@ -260,7 +250,7 @@ def _mix(w: _Weights, state: State) -> tuple[Tensor, Tensor]:
 
 
 def _invariants(
-    w: _Weights, bonds: Bonds, gates: Tensor, state: State, s: Tensor, e: Tensor
+    w: Weights, bonds: Bonds, gates: Tensor, state: State, s: Tensor, e: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """(7), (8): X_i, X_j (sigma in block 0) and the even and odd inputs of (9)."""
     sigma = s @ w("sigma")
@@ -287,7 +277,7 @@ def _projected(node: Tensor, bonds: Bonds, sign: float) -> tuple[Tensor, Tensor]
 
 
 def _messages(
-    w: _Weights, bonds: Bonds, state: State, m: Tensor, odd: Tensor, x: Tensor
+    w: Weights, bonds: Bonds, state: State, m: Tensor, odd: Tensor, x: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(10): vector and tensor messages to i and to j, (12, m, nm) each, and the new bond vectors (3, m, nm)."""
     r, nm = bonds.unit, w("sigma").shape[1]

@@ -12,6 +12,7 @@ from aiida_argonaut.mlip.baseline import Baseline
 from aiida_argonaut.mlip.contract import check, failed
 from aiida_argonaut.mlip.frames import Configuration
 from aiida_argonaut.mlip.graph import build_graph
+from aiida_argonaut.mlip.layers import Weights
 from aiida_argonaut.mlip.models import a2i
 from aiida_argonaut.mlip.models.a2i import ARCHITECTURE, A2IConfig, energy, harmonics, init, swapped
 from aiida_argonaut.mlip.potential import ArchitectureError, network_part
@@ -59,7 +60,7 @@ def test_products_of_harmonics_are_legendre_polynomials(degree, legendre):
 def test_moments_are_attention_between_pairs_of_neighbours():
     """(1), (7), (9) by loops over centres, queries j and keys k."""
     config, p = CAMPAIGN, weights(CAMPAIGN)
-    w = a2i._Weights(p, "block1.")
+    w = Weights(p, "block1.")
     d, heads, c, width = config.scalar_width, config.n_heads, config.vector_width, config.key_width
     graph = build_graph([molecule(5)], config.cutoff)
     directed = torch.cat([graph.vectors, -graph.vectors])
@@ -104,7 +105,7 @@ def test_moments_are_attention_between_pairs_of_neighbours():
 
 
 def test_published_attention_is_softmax_and_ignores_what_has_no_weight():
-    w = a2i._Weights(weights(PUBLISHED), "block0.")
+    w = Weights(weights(PUBLISHED), "block0.")
     tokens = torch.randn(3, 5, 8, dtype=torch.float64)
     full = a2i._mixed(w, 2, tokens, torch.ones(3, 5, 1, dtype=torch.float64))
     parts = w.linear("qkv", tokens).unflatten(2, (3, 2, 4)).permute(2, 0, 3, 1, 4)
