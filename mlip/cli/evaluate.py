@@ -27,12 +27,19 @@ def evaluate(
 
     DATA are dataset folders or extended XYZ files, also of others. Errors are told for all frames, by element, source
     and number of atoms, and the worst frames are named. With -o metrics.json, predictions.extxyz and parity.png are
-    written.
+    written. A MODEL that was trained with `target:` is judged on that number, in any file that training reads.
 
     \b
     Example:
       argonaut evaluate model test.extxyz more.extxyz -o errors
     """
+    from ..property_model import is_property_model
+
+    if is_property_model(model):
+        from .property import evaluate_property_model
+
+        evaluate_property_model(model, data, as_json, output, device)
+        return
     from ..committee import Committee
     from ..evaluate import metrics, predict, worst
     from ..evaluation_frames import read_evaluation_frames

@@ -105,12 +105,33 @@ def train(
     when the same command is run again. With --budget all of that time is used, unless --config says how many steps.
     A training that --stop-after has paused is not done: exit code 1.
 
+    With `target:` in --config one number per structure is learned (formation energy, gap, moduli) instead of a
+    potential; DATA may then be files of JARVIS-DFT or the Materials Project, too.
+
     \b
     Example:
       argonaut train labels.extxyz -o model --members 4 --seed 1 --budget 30m
       argonaut train new.extxyz -o tuned --members 4 --initial model
+      argonaut train jdft_3d.json.zip -o gap --config gap.yaml
     """
     _check_initial(initial, initial_member, output)
+    if config is not None and _has_target(config):
+        given = {
+            "--reference-energies": reference_energies, "--elements": elements, "--initial": initial,
+            "--skip-bad": skip_bad, "--cache": cache,
+        }  # fmt: skip
+        for option, value in given.items():
+            if value:
+                raise click.UsageError(f"{option} is for potentials; {config} has a target")
+        from .property import train_property_model
+
+        chosen = architecture or "potnet"
+        with _pausing(output), _Live(output, seed, members) as live:
+            train_property_model(
+                data, output, chosen, preset or ("published" if chosen == "potnet" else "campaign"), members, seed,
+                config, budget, stop_after, device, live,
+            )  # fmt: skip
+        return
     from ..initial import Initial
     from ..learning_curve import plot_learning_curve
     from ..training import train_committee
@@ -136,6 +157,12 @@ def _check_initial(initial: Path | None, initial_member: int | None, output: Pat
         raise click.UsageError("--initial-member needs --initial, the model whose member it is")
     if initial is not None and initial.resolve() == output.resolve():
         raise click.UsageError(f"--initial {initial} is the output folder too; write the new model elsewhere")
+
+
+def _has_target(config: Path) -> bool:
+    from ..settings import read_mapping
+
+    return "target" in read_mapping(config)
 
 
 def _settings(config: Path | None, budget: float | None) -> TrainSettings:
@@ -230,9 +257,15 @@ class _Live:
         self.progress.update(
             member + done,
             f"member {member}: step {line['step']}, {line['step'] / max(line['seconds'], 1e-9):.1f}/s, "
-            f"forces within {line['validation_force_mae_mev_per_angstrom']:.0f} meV/Å, "
+            f"{_error(line)}, "
             f"{_clock(left)} left for it",
         )
+
+
+def _error(line: Mapping[str, Any]) -> str:
+    if "validation_mae" in line:
+        return f"MAE {line['validation_mae']:.4g}"
+    return f"forces within {line['validation_force_mae_mev_per_angstrom']:.0f} meV/Å"
 
 
 def _clock(seconds: float) -> str:
