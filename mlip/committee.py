@@ -1,4 +1,4 @@
-"""A committee: K networks of one kind that differ by seed, and what their disagreement says.
+"""A committee: K networks that differ by seed, or by architecture as well, and what their disagreement says.
 
 The force deviation of an atom is the root mean square length of the difference *vector* between a member's force and
 the mean force,
@@ -9,7 +9,8 @@ so two members that push an atom in opposite directions disagree, although their
 
 A model folder holds model.safetensors (tensors 'member.<k>/<parameter>'), config.json (what is needed to evaluate it),
 card.json (what it is: data, code, seeds, errors) and metrics.jsonl (how training went). Nothing is pickled; folders of
-single members become one committee in model_files.py.
+single members become one committee in model_files.py. Members of several architectures share the baseline, and one
+graph of the largest cutoff: bonds beyond its own change nothing for a member (contract check `longer-list`).
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from torch import Tensor
 from .baseline import Baseline, check_elements
 from .frames import Configuration
 from .graph import Graph, build_graph, device_of, join, split_by_bonds
-from .model_folder import FORMAT, ModelFilesError, read_model_folder
-from .potential import Architecture, Parameters, add, baseline_part, get_architecture, network_part
+from .model_folder import NETWORK, ModelFilesError, model_config, networks_of, read_model_folder
+from .potential import Architecture, Parameters, add, baseline_part, direct_forces, get_architecture, network_part
 from .predictions import Prediction
 from .settings import settings_from_mapping
 
@@ -40,6 +41,20 @@ MAX_BONDS = 20_000
 
 class CommitteeError(ValueError):
     """A model folder that cannot be used, or members that do not belong together."""
+
+
+class NetworkKind(NamedTuple):
+    """What the weights of a member are weights of."""
+
+    architecture: Architecture
+    preset: str
+    config: Any
+    """The architecture's config: a frozen dataclass with a cutoff in Å."""
+
+    def to_document(self) -> dict[str, Any]:
+        """JSON form, for config.json."""
+        values = (self.architecture.name, self.preset, asdict(self.config), float(self.config.cutoff))
+        return dict(zip(NETWORK, values, strict=True))
 
 
 class CommitteeOutput(NamedTuple):
@@ -66,18 +81,38 @@ def force_deviation(forces: Any) -> Any:
 
 @dataclass(frozen=True)
 class Committee:
-    """K members of one architecture, config and baseline."""
+    """K members with one baseline, of one architecture and config or of several (`networks`).
+
+    Raises CommitteeError for `networks` that do not belong to the members or of which only some have direct forces.
+    """
 
     architecture: Architecture
+    """With preset and config: of all members, of the first one where `mixed`."""
     preset: str
     config: Any
-    """The architecture's config: a frozen dataclass with a cutoff in Å."""
     baseline: Baseline
     members: tuple[Parameters, ...]
     card: dict[str, Any] = field(default_factory=dict)
     """Content of card.json."""
     metrics: tuple[dict[str, Any], ...] = ()
     """Lines of metrics.jsonl."""
+    networks: tuple[NetworkKind, ...] = ()
+    """(K,) what each member is; needs to be given only where members differ."""
+
+    def __post_init__(self) -> None:
+        first = NetworkKind(self.architecture, self.preset, self.config)
+        if not self.mixed:
+            object.__setattr__(self, "networks", (first,) * len(self.members))
+        elif len(self.networks) != len(self.members) or self.networks[0] != first:
+            raise CommitteeError(f"{len(self.networks)} networks for {self.n_members} members; expected one for each")
+        elif len({direct_forces(network.config) for network in self.networks}) > 1:
+            kinds = ", ".join(f"{network.architecture.name}/{network.preset}" for network in self.networks)
+            raise CommitteeError(f"members {kinds}: some have direct forces and no stress; expected all of one kind")
+
+    @property
+    def mixed(self) -> bool:
+        """Whether members differ in architecture, preset or config."""
+        return any(network != self.networks[0] for network in self.networks)
 
     @property
     def n_members(self) -> int:
@@ -86,8 +121,8 @@ class Committee:
 
     @property
     def cutoff(self) -> float:
-        """Å."""
-        return float(self.config.cutoff)
+        """Å, the largest of any member."""
+        return max(float(network.config.cutoff) for network in self.networks)
 
     @property
     def elements(self) -> tuple[int, ...]:
@@ -119,8 +154,8 @@ class Committee:
         """Energies, forces and, if asked for, stresses of every member; the baseline is computed once."""
         ground = baseline_part(self.baseline, graph, stress)
         each = [
-            add(ground, network_part(self.architecture, self.config, member, self.baseline, graph, stress))
-            for member in self.members
+            add(ground, network_part(architecture, config, member, self.baseline, graph, stress))
+            for (architecture, _, config), member in zip(self.networks, self.members, strict=True)
         ]
         tension = [e.stress for e in each if e.stress is not None]
         return CommitteeOutput(
@@ -152,25 +187,15 @@ class Committee:
         save_file(tensors, target / "model.safetensors")
         (target / "card.json").write_text(json.dumps(self.card, indent=2) + "\n")
         (target / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in self.metrics))
-        (target / "config.json").write_text(json.dumps(self._document(), indent=2) + "\n")
-
-    def _document(self) -> dict[str, Any]:
-        return {
-            "format": FORMAT,
-            "architecture": self.architecture.name,
-            "preset": self.preset,
-            "config": asdict(self.config),
-            "cutoff": self.cutoff,
-            "elements": list(self.elements),
-            "n_members": self.n_members,
-            "baseline": self.baseline.to_document(),
-        }
+        networks = [network.to_document() for network in self.networks]
+        document = model_config(networks, list(self.elements), self.baseline.to_document())
+        (target / "config.json").write_text(json.dumps(document, indent=2) + "\n")
 
     @classmethod
     def load(
         cls, folder: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype | str | None = None
     ) -> Committee:
-        """Read a model folder; `dtype` (torch or 'float32' / 'float64') None keeps the stored one.
+        """Read a model folder; `dtype` (torch or 'float32' / 'float64') None keeps the first member's.
 
         Raises CommitteeError for a folder that is not a model, a damaged one, or one of another format, and DeviceError
         for a `device` that `device_of` refuses.
@@ -178,19 +203,19 @@ class Committee:
         source = Path(folder)
         place, kind = device_of(device), None if dtype is None else dtype_of(dtype)
         missing = [name for name in ("config.json", "model.safetensors") if not (source / name).is_file()]
+        if (source / "property.json").is_file():
+            raise CommitteeError(f"{source}: a property regression, without energies and forces")
         if missing:
             raise CommitteeError(f"{source}: not a model folder, {' and '.join(missing)} missing")
         try:
-            committee = cls(**_stored(source))
+            committee = _stored(source)
         except ModelFilesError as error:
             raise CommitteeError(str(error)) from error
         except KeyError as error:
-            raise CommitteeError(
-                f"{source}: config.json lacks the key {error}; copy or train the model again"
-            ) from error
+            raise CommitteeError(f"{source}: config.json lacks the key {error}; copy or train it again") from error
         except (ValueError, TypeError, AttributeError, SafetensorError) as error:
             raise CommitteeError(f"{source}: the model folder cannot be used: {error}") from error
-        return committee.to(place, kind)
+        return committee.to(place, kind or committee.dtype)
 
 
 def dtype_of(dtype: torch.dtype | str) -> torch.dtype:
@@ -201,39 +226,38 @@ def dtype_of(dtype: torch.dtype | str) -> torch.dtype:
     return found
 
 
-def _stored(folder: Path) -> dict[str, Any]:
-    """Fields of the committee in a folder; KeyError for a missing key, ValueError or TypeError for other damage."""
+def _stored(folder: Path) -> Committee:
+    """The committee in a folder; KeyError for a missing key, ValueError or TypeError for other damage."""
     documents = read_model_folder(folder)
-    document = documents.config
+    n_members = documents.config["n_members"]
+    tensors = {name: part.clone() for name, part in load_file(folder / "model.safetensors").items()}
+    members = _members(tensors, n_members)  # aligned in memory: products round as they did before saving
+    networks: dict[int, NetworkKind] = {}
+    for document in networks_of(documents.config):
+        kind, like = _kind(document)
+        for k in document["members"]:
+            networks[k] = kind
+            _check_weights(k, members[k], like)
+    baseline = Baseline.from_document(documents.config["baseline"])
+    of_each = tuple(networks[k] for k in range(n_members))
+    return Committee(*of_each[0], baseline, members, documents.card, documents.metrics, of_each)
+
+
+def _kind(document: dict[str, Any]) -> tuple[NetworkKind, Parameters]:
+    """A network of config.json, and weights like its members' on the meta device."""
     architecture = get_architecture(document["architecture"])
-    kind = type(next(iter(architecture.presets.values())))
-    for hyperparameter in fields(kind):
+    config_type = type(next(iter(architecture.presets.values())))
+    for hyperparameter in fields(config_type):
         if hyperparameter.name not in document["config"]:  # a default might not be what the weights were trained with
             raise KeyError(hyperparameter.name)
-    config = settings_from_mapping(kind, document["config"], "config.json: config")
-    tensors = {name: part.clone() for name, part in load_file(folder / "model.safetensors").items()}
-    members = _members(tensors, document["n_members"])  # aligned in memory: products round as they did before saving
-    generator = torch.Generator().manual_seed(0)
+    config = settings_from_mapping(config_type, document["config"], "config.json: config")
     with torch.device("meta"):  # only shapes are wanted, whatever sizes the file claims
-        like = architecture.init(config, generator)
-    _check_shapes(members, like)
-    return {
-        "architecture": architecture,
-        "preset": document["preset"],
-        "config": config,
-        "baseline": Baseline.from_document(document["baseline"]),
-        "members": members,
-        "card": documents.card,
-        "metrics": documents.metrics,
-    }
+        return NetworkKind(architecture, document["preset"], config), architecture.init(config, torch.Generator())
 
 
 def _members(tensors: dict[str, Tensor], n_members: int) -> tuple[Parameters, ...]:
-    if type(n_members) is not int or not 0 < n_members <= len(tensors):
-        raise ValueError(
-            f"config.json: n_members is {n_members!r}, expected 1 or more, for which there are weights in "
-            f"model.safetensors ({len(tensors)} tensors)"
-        )
+    if n_members > len(tensors):
+        raise ValueError(f"config.json: n_members is {n_members}, model.safetensors has {len(tensors)} tensors")
     members: dict[str, Parameters] = {f"member.{k}": {} for k in range(n_members)}
     for key, tensor in tensors.items():
         prefix, _, name = key.partition("/")
@@ -243,20 +267,15 @@ def _members(tensors: dict[str, Tensor], n_members: int) -> tuple[Parameters, ..
     return tuple(members.values())
 
 
-def _check_shapes(members: Sequence[Parameters], like: Parameters) -> None:
-    expected = {name: tuple(weight.shape) for name, weight in like.items()}
-    for k, member in enumerate(members):
-        found = {name: tuple(weight.shape) for name, weight in member.items()}
-        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-        if wrong:
-            raise ValueError(f"weights of member {k} do not fit the hyperparameters in config.json: {_some(wrong)}")
-        broken = sorted(name for name, weight in member.items() if not weight.isfinite().all())
-        if broken:
-            raise ValueError(f"weights of member {k} hold NaN or infinite numbers: {_some(broken)}")
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+def _check_weights(k: int, member: Parameters, like: Parameters) -> None:
+    expected, found = ({name: tuple(weight.shape) for name, weight in each.items()} for each in (like, member))
+    wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    broken = sorted(name for name, weight in member.items() if not weight.isfinite().all())
+    problems = ((wrong, "do not fit the hyperparameters in config.json"), (broken, "hold NaN or infinite numbers"))
+    for names, problem in problems:
+        if names:
+            more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+            raise ValueError(f"weights of member {k} {problem}: {', '.join(names[:8])}{more}")
 
 
 def _predictions(graph: Graph, output: CommitteeOutput) -> list[Prediction]:

@@ -4,7 +4,8 @@ Weights keep their meaning only with the hyperparameters and the scale they were
 energies do not: another protocol has other energies of the free atom. Each one is shifted by the least squares that
 explain what the committee's mean leaves of the new energies; where the compositions do not decide, equal shifts for all
 atoms are nearest, so that a narrow set of frames does not undo what the committee knows of other compositions. All of
-it follows from the whole committee and the data, so that members fine-tuned one by one still make one committee.
+it follows from the whole committee and the data, so that members fine-tuned one by one still make one committee. Where
+members differ in architecture, a fine-tune has that of the member it starts with, and goes on with others like it.
 
 Validation frames that the initial model was trained on, as when a data set has grown since, flatter it: judge such a
 fine-tune on frames that neither has seen.
@@ -36,27 +37,40 @@ class Initial:
     """A committee to start from, and with which of its members."""
 
     committee: Committee
+    """Its members counted from `member` on, so that its architecture, preset and config are that member's."""
     content: str
     """sha256 of its model.safetensors."""
     member: int = 0
-    """The first member trained starts from this one, the next from the next; after the last comes the first."""
+    """The first member trained starts from this one, the next from the next like it; after the last the first."""
 
     @classmethod
     def load(cls, folder: str | Path, member: int = 0) -> Initial:
         """From a model folder; raises CommitteeError as Committee.load does, ValueError for a negative member."""
         if member < 0:
             raise ValueError(f"initial member {member}: expected 0 or more")
-        committee = Committee.load(folder)
+        committee = _counted_from(Committee.load(folder), member)
         return cls(committee, hashlib.sha256((Path(folder) / "model.safetensors").read_bytes()).hexdigest(), member)
 
     def weights(self, index: int) -> Parameters:
         """What the trained member number `index` starts from, float32."""
-        chosen = self.committee.members[(self.member + index) % self.committee.n_members]
+        chosen = self.committee.members[self._start(index)]
         return {name: weight.to("cpu", torch.float32) for name, weight in chosen.items()}
 
     def document(self, index: int) -> dict[str, Any]:
         """What the trained member number `index` started from, for its card and its checkpoint."""
-        return {"content": self.content, "member": (self.member + index) % self.committee.n_members}
+        return {"content": self.content, "member": (self.member + self._start(index)) % self.committee.n_members}
+
+    def _start(self, index: int) -> int:
+        networks = self.committee.networks
+        alike = [k for k, network in enumerate(networks) if network == networks[0]]
+        return alike[index % len(alike)]
+
+
+def _counted_from(committee: Committee, first: int) -> Committee:
+    order = [(first + k) % committee.n_members for k in range(committee.n_members)]
+    networks = tuple(committee.networks[k] for k in order)
+    members = tuple(committee.members[k] for k in order)
+    return Committee(*networks[0], committee.baseline, members, networks=networks)
 
 
 def shifted_energies(
@@ -86,6 +100,10 @@ def network_energies(committee: Committee, frames: Sequence[LabelledFrame]) -> n
     for chunk in split_by_bonds([graph.n_bonds for graph in graphs], MAX_BONDS):
         graph = join([graphs[index] for index in chunk])
         with torch.no_grad():
-            each = [double.architecture.energy(member, double.config, graph) for member in double.members]
-        energies += (committee.baseline.scale * torch.stack(each).mean(0)).tolist()
+            each = [
+                architecture.energy(member, config, graph)
+                for (architecture, _, config), member in zip(double.networks, double.members, strict=True)
+            ]
+        mean = torch.stack(each).sort(0).values.mean(0)  # to the last bit, whichever member is counted first
+        energies += (committee.baseline.scale * mean).tolist()
     return np.array(energies)

@@ -11,15 +11,19 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-FORMAT = 1
-"""Version of config.json."""
-KEYS = ("format", "architecture", "preset", "config", "cutoff", "elements", "n_members", "baseline")
-"""What config.json holds, all of it needed."""
+NETWORK = ("architecture", "preset", "config", "cutoff")
+"""What config.json says of a network, weights apart."""
+SHARED = ("elements", "n_members", "baseline")
+"""What it says of all members."""
+KEYS = {1: ("format", *NETWORK, *SHARED), 2: ("format", "networks", *SHARED)}
+"""What config.json holds, all of it needed, by format: 1 where all members are of one network, 2 where of several."""
+KINDS = {"architecture": str, "preset": str, "config": dict, "elements": list, "baseline": dict, "networks": list}
+"""Types of its values."""
 LARGEST_DOCUMENT = 2**24
 """Bytes of config.json and card.json."""
 LARGEST_LOG = 2**28
@@ -79,29 +83,46 @@ def read_document(path: Path) -> dict[str, Any]:
 def check_config(config: Mapping[str, Any]) -> None:
     """Raise ModelFilesError for another format, missing or unknown keys, and numbers that no model has."""
     found = config.get("format")
-    if found != FORMAT:
-        newer = isinstance(found, int) and found > FORMAT
+    if type(found) is not int or found not in KEYS:
+        newer = type(found) is int and found > max(KEYS)
         advice = "; a newer aiida-argonaut wrote it: update this one" if newer else ""
-        raise ModelFilesError(f"config.json has format {found!r}, this version reads {FORMAT}{advice}")
-    for key in KEYS:
-        if key not in config:
-            raise ModelFilesError(f"config.json lacks the key '{key}'; copy or train the model again")
-    if unknown := sorted(config.keys() - set(KEYS)):
-        raise ModelFilesError(f"config.json has the unknown key {unknown[0]!r}; known keys: {', '.join(KEYS)}")
-    for key, kind in (("architecture", str), ("preset", str), ("config", dict), ("elements", list), ("baseline", dict)):
-        if not isinstance(config[key], kind):
-            raise ModelFilesError(f"config.json: {key} is a {type(config[key]).__name__}, expected a {kind.__name__}")
+        raise ModelFilesError(f"config.json has format {found!r}, this version reads 1 and 2{advice}")
+    _check_keys("config.json", config, KEYS[found])
     count = config["n_members"]
     if type(count) is not int or count < 1:
         raise ModelFilesError(f"config.json: n_members is {count!r}, expected a positive whole number")
-    for name, value in config["config"].items():
-        _check_size(f"config.json: config: {name}", value)
-    for cutoff in (config["cutoff"], config["config"].get("cutoff", config["cutoff"])):
-        if not _number(cutoff) or not 0 < cutoff <= FARTHEST_CUTOFF:
-            raise ModelFilesError(f"config.json: cutoff is {cutoff!r}, expected Å above 0, {FARTHEST_CUTOFF:g} at most")
+    if found == 1:
+        check_sizes("config.json", config)
+    else:
+        _check_networks(config["networks"], count)
     scale = config["baseline"].get("scale")
     if not _number(scale) or not scale > 0:
         raise ModelFilesError(f"config.json: baseline: scale is {scale!r}, expected eV above 0")
+
+
+def networks_of(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The networks in a checked config.json of any format: the keys of NETWORK, and `members`, numbers from 0 on."""
+    if config["format"] == 2:
+        return list(config["networks"])
+    return [{**{key: config[key] for key in NETWORK}, "members": range(config["n_members"])}]
+
+
+def model_config(members: Sequence[Mapping[str, Any]], elements: Any, baseline: Any) -> dict[str, Any]:
+    """config.json of members whose networks are these (the keys of NETWORK); format 1 where they are all the same."""
+    found: dict[str, dict[str, Any]] = {}
+    for k, member in enumerate(members):
+        own = {key: member[key] for key in NETWORK}
+        found.setdefault(json.dumps(own, sort_keys=True), {**own, "members": []})["members"].append(k)
+    networks = list(found.values())
+    shared = {"elements": elements, "n_members": len(members), "baseline": baseline}
+    if len(networks) == 1:
+        return {"format": 1, **{key: networks[0][key] for key in NETWORK}, **shared}
+    return {"format": 2, "networks": networks, **shared}
+
+
+def has_direct_forces(network: Mapping[str, Any]) -> bool:
+    """Whether a network of config.json predicts forces of its own, and no stress (see potential.py)."""
+    return bool(network["config"].get("direct_forces", False))
 
 
 def check_weights(path: Path) -> dict[str, Any]:
@@ -129,6 +150,51 @@ def check_weights(path: Path) -> dict[str, Any]:
             "copy it again"
         )
     return header
+
+
+def _check_keys(where: str, document: Mapping[str, Any], keys: Sequence[str]) -> None:
+    for key in keys:
+        if key not in document:
+            raise ModelFilesError(f"{where} lacks the key '{key}'; copy or train the model again")
+    if unknown := sorted(document.keys() - set(keys)):
+        raise ModelFilesError(f"{where} has the unknown key {unknown[0]!r}; known keys: {', '.join(keys)}")
+    for key in keys:
+        if key in KINDS and not isinstance(document[key], KINDS[key]):
+            raise ModelFilesError(
+                f"{where}: {key} is a {type(document[key]).__name__}, expected a {KINDS[key].__name__}"
+            )
+
+
+def _check_networks(networks: Sequence[Any], n_members: int) -> None:
+    members: list[Any] = []
+    for index, network in enumerate(networks):
+        where = f"config.json: networks[{index}]"
+        if not isinstance(network, dict):
+            raise ModelFilesError(f"{where} is a {type(network).__name__}, expected a JSON object")
+        _check_keys(where, network, (*NETWORK, "members"))
+        check_sizes(where, network)
+        own = network["members"]
+        if not isinstance(own, list) or not own or any(type(k) is not int for k in own):
+            raise ModelFilesError(f"{where}: members is {str(own)[:80]}, expected a list of whole numbers")
+        members += own
+    if len(members) != n_members or sorted(members) != list(range(n_members)):
+        raise ModelFilesError(
+            f"config.json: n_members is {_short(n_members)}, the networks list {len(members)} members; expected each "
+            "from 0 on once"
+        )
+    if len({has_direct_forces(network) for network in networks}) > 1:
+        raise ModelFilesError(
+            "config.json: networks with direct_forces, which have no stress, beside others; expected one kind"
+        )
+
+
+def check_sizes(where: str, network: Mapping[str, Any]) -> None:
+    """Raise ModelFilesError for hyperparameters or a cutoff of a size that no network has."""
+    for name, value in network["config"].items():
+        _check_size(f"{where}: config: {name}", value)
+    for cutoff in (network["cutoff"], network["config"].get("cutoff", network["cutoff"])):
+        if not _number(cutoff) or not 0 < cutoff <= FARTHEST_CUTOFF:
+            raise ModelFilesError(f"{where}: cutoff is {cutoff!r}, expected Å above 0, {FARTHEST_CUTOFF:g} at most")
 
 
 def _no_safetensors(start: bytes, length: int, size: int) -> NoReturn:

@@ -125,11 +125,16 @@ def stage_settings(config: CampaignConfig, where: str = "campaign") -> dict[str,
     return checked
 
 
-def check_architecture(architecture: str, preset: str) -> None:
-    """Raise ValueError, naming the nearest one, for an architecture or preset that does not exist."""
-    from ..mlip.potential import get_architecture
+def check_architecture(architecture: str | list[str], preset: str) -> None:
+    """Raise ValueError, naming the nearest one, for an architecture or preset that does not exist.
 
-    get_architecture(architecture).preset(preset)
+    Of several, for those that cannot be members of one committee, too.
+    """
+    from ..mlip.potential import direct_forces, get_architecture
+
+    names = [architecture] if isinstance(architecture, str) else architecture
+    if len({direct_forces(get_architecture(name).preset(preset)) for name in names}) > 1:
+        raise ValueError(f"train: {', '.join(names)} in preset {preset!r}: some have direct forces and no stress")
 
 
 def default_options() -> dict[str, Any]:

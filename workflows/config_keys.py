@@ -105,7 +105,8 @@ class LabelConfig:
 class TrainConfig:
     """The committee. All keys of training (see TrainSettings) may stand beside these."""
 
-    architecture: str = "teanet"
+    architecture: str | list[str] = "teanet"
+    """Of all members, or a list of which they take turns."""
     preset: str = "campaign"
     members: int = 4
     max_jobs: int = 2
@@ -115,6 +116,8 @@ class TrainConfig:
         _positive(self, "members", "max_jobs")
         if self.members < 2:
             raise SettingsError(f"members {self.members}: a committee needs at least 2")
+        if isinstance(self.architecture, list) and not 0 < len(set(self.architecture)) <= self.members:
+            raise SettingsError(f"architecture {self.architecture}: expected 1 to {self.members}, as many as members")
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from ..mlip.frames import (
     write_atoms,
     write_configurations,
 )
+from ..mlip.model_folder import networks_of
 from ..mlip.predictions import ENERGY_KEY, PredictedFrame
 
 FRAMES_FILE = "frames.extxyz"
@@ -165,8 +166,12 @@ class CommitteeData(FilesData):
 
     def _describe(self) -> None:
         config = self._document("config.json")
-        for key in ("architecture", "preset", "n_members", "elements"):
+        for key in ("n_members", "elements"):
             self.base.attributes.set(key, config[key])
+        of_each = {k: network for network in networks_of(config) for k in network["members"]}
+        for key in ("architecture", "preset"):
+            found = [of_each[k][key] for k in range(config["n_members"])]
+            self.base.attributes.set(key, found[0] if len(set(found)) == 1 else found)
 
     @property
     def n_members(self) -> int:

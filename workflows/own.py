@@ -161,7 +161,7 @@ def _committee(given: str | int, where: str) -> CommitteeData:
         committee: CommitteeData = CommitteeData.from_folder(given)
         committee._validate()
         committee.base.attributes.get("architecture")
-    except (ValidationError, KeyError, ValueError, OSError, AttributeError) as error:
+    except (ValidationError, KeyError, TypeError, ValueError, OSError, AttributeError) as error:
         raise SettingsError(f"{where}: {given}: not a model folder: {error}") from error
     return committee
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -10,6 +11,12 @@ def derived_seed(seed: int, *names: str | int) -> int:
     """A seed in [0, 2^31) for one stage: a hash of the campaign's seed and the stage's names, nothing else."""
     text = ":".join(str(part) for part in (seed, *names))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+def member_architecture(train: Mapping[str, Any], member: int) -> str:
+    """The architecture of a member by its number: members take turns where there are several."""
+    given = train["architecture"]
+    return str(given if isinstance(given, str) else given[member % len(given)])
 
 
 def iteration_plan(
@@ -35,6 +42,14 @@ def iteration_plan(
     def stage(name: str, document: dict[str, Any]) -> dict[str, Any]:
         return {**document, "seed": derived_seed(seed, name, iteration), "numerics": numerics}
 
+    def member(k: int) -> dict[str, Any]:
+        document = {**train, "members": 1, "seed": derived_seed(seed, "train", iteration, k), "numerics": numerics}
+        if not tunes:
+            return {**document, "architecture": member_architecture(train, k)}
+        if not isinstance(train["architecture"], str):  # the weights say it, whichever members there still are
+            document = {key: value for key, value in document.items() if key not in ("architecture", "preset")}
+        return {**document, "initial_member": k}
+
     return {
         "plan": {"iteration": iteration},
         "generate": stage("generate", {**generate, "count": wanted, "start": counted if iteration else 0}),
@@ -42,14 +57,5 @@ def iteration_plan(
         "select": stage("select", select),
         "label": settings["label"],
         "evaluate": {"numerics": numerics},
-        "members": {
-            f"member_{k:02d}": {
-                **train,
-                "members": 1,
-                **({"initial_member": k} if tunes else {}),
-                "seed": derived_seed(seed, "train", iteration, k),
-                "numerics": numerics,
-            }
-            for k in range(settings["train"]["members"])
-        },
+        "members": {f"member_{k:02d}": member(k) for k in range(settings["train"]["members"])},
     }

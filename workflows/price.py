@@ -15,6 +15,7 @@ from ase.data import atomic_numbers
 
 from ..provenance_db.spending import cores_of
 from .config_keys import STAGES
+from .plan import member_architecture
 from .price_labels import NOTHING, LabelPrice, Range, expected_losses, label_price
 from .price_record import ENOUGH_JOBS, calibration, exploration_rates, training_rates
 from .price_sample import Sample, sample
@@ -225,12 +226,15 @@ def _learned(settings: Mapping[str, Any], codes: Mapping[str, Any], plan: Plan, 
 
 def _training_step(settings: Mapping[str, Any], code: Any, plan: Plan, tried: Trial) -> tuple[Range, str]:
     """Seconds per step of a member, with its share of the validations."""
-    architecture, preset = settings["train"]["architecture"], settings["train"]["preset"]
-    known = calibration(training_rates(code, architecture, preset, START_UP), ENOUGH_JOBS)
+    train, preset = settings["train"], settings["train"]["preset"]
+    names = list(dict.fromkeys(member_architecture(train, k) for k in range(train["members"])))
+    rates = [training_rates(code, name, preset, START_UP) for name in names]
+    known = calibration([rate for each in rates for rate in each], ENOUGH_JOBS) if all(rates) else None
     if known is not None:
-        source = f"{known.number} members of {architecture}/{preset} that {code.full_label} has trained in this profile"
+        kinds = " and ".join(f"{name}/{preset}" for name in names)
+        source = f"{known.number} members of {kinds} that {code.full_label} has trained in this profile"
         return Range(known.low, known.middle, known.high), source
-    config = settings["train"]["config"]
+    config = train["config"]
     frames = sum(plan.labels) * config["validation_fraction"]
     step = tried.training_step + tried.validation * frames * min(config["records"] / config["steps"], 1.0)
     low, high = TRIAL_RANGE

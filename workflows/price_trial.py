@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..mlip.exploration_settings import ExplorationSettings
 from ..mlip.frames import Configuration, LabelledFrame
 from ..mlip.settings import settings_from_mapping
 from ..mlip.train_settings import TrainSettings
+from .plan import member_architecture
 
 FRAMES = 24
 """Made-up labels, at most."""
@@ -47,12 +48,23 @@ class Trial:
 def trial(
     configurations: Sequence[Configuration], settings: Mapping[str, Any], elements: list[int], threads: int
 ) -> Trial:
-    """Train and move for a moment.
+    """Train and move for a moment, with each architecture; means over the members.
 
     :param configurations: such as the campaign will meet; none of them is changed.
     :param settings: the campaign's settings, with `train` and `explore`.
     :param elements: atomic numbers that the models shall know.
     """
+    members = [member_architecture(settings["train"], k) for k in range(settings["train"]["members"])]
+    of_each = {name: _trial(configurations, settings, name, elements, threads) for name in dict.fromkeys(members)}
+    found = [of_each[name] for name in members]
+    means = {each.name: sum(getattr(one, each.name) for one in found) / len(found) for each in fields(Trial)}
+    return Trial(**{**means, "model_bytes": round(means["model_bytes"])})
+
+
+def _trial(
+    configurations: Sequence[Configuration], settings: Mapping[str, Any], architecture: str, elements: list[int],
+    threads: int,
+) -> Trial:  # fmt: skip
     import torch
 
     from ..mlip.training import train_committee
@@ -66,9 +78,7 @@ def trial(
 
         def train(steps: int, records: int) -> Any:
             asked = replace(config, steps=steps, records=records, checkpoint_seconds=1e9)
-            return train_committee(
-                dataset, settings["train"]["architecture"], settings["train"]["preset"], asked, 0, 1, energies, elements
-            )
+            return train_committee(dataset, architecture, settings["train"]["preset"], asked, 0, 1, energies, elements)
 
         train(1, 1)  # the first call pays for what is loaded and planned once
         once, committee = _timed(lambda: train(1, 1))

@@ -52,7 +52,7 @@ def contract(
         raise click.UsageError("--model says which architecture and preset; give neither beside it")
     if start is not None and model is None:
         raise click.UsageError("--start needs --model: an untrained potential has no dynamics worth measuring")
-    reports = [_of_model(model, start, temperature)] if model else _of_presets(architecture, preset, seed)
+    reports = _of_model(model, start, temperature) if model else _of_presets(architecture, preset, seed)
     click.echo(json.dumps(reports, indent=2) if as_json else "\n\n".join(_text(report) for report in reports))
     if any(outcome["status"] == "failed" for report in reports for outcome in report["outcomes"]):
         context.exit(1)
@@ -69,17 +69,25 @@ def _of_presets(name: str | None, preset: str | None, seed: int) -> list[dict[st
     return reports
 
 
-def _of_model(model: Path, start: Path | None, temperature: float) -> dict[str, Any]:
+def _of_model(model: Path, start: Path | None, temperature: float) -> list[dict[str, Any]]:
+    """The first member of every network; the drift, which is one of the whole committee, beside the first."""
     from ..committee import Committee
     from ..contract import check
     from ..contract.drift import measured
     from ..frames import read_configurations
 
     committee = Committee.load(model)
-    outcomes = check(committee.architecture, committee.preset, committee.config, committee.members[0])
-    if start is not None:
-        outcomes.append(measured(committee, read_configurations(start)[0], temperature))
-    return _report(committee.architecture.name, committee.preset, outcomes)
+    reports: list[dict[str, Any]] = []
+    seen: list[Any] = []
+    for kind, weights in zip(committee.networks, committee.members, strict=True):
+        if kind in seen:
+            continue
+        seen.append(kind)
+        outcomes = check(kind.architecture, kind.preset, kind.config, weights)
+        if start is not None and not reports:
+            outcomes.append(measured(committee, read_configurations(start)[0], temperature))
+        reports.append(_report(kind.architecture.name, kind.preset, outcomes))
+    return reports
 
 
 def _report(architecture: str, preset: str, outcomes: list[Outcome]) -> dict[str, Any]:

@@ -15,11 +15,12 @@ from .given import OUTPUT_FOLDER
 def merge(models: tuple[Path, ...], output: Path) -> None:
     """Put the members of several model folders into one, numbered in the order given.
 
-    They must share architecture, hyperparameters and baseline: members trained on one dataset with different seeds.
+    They must share elements and baseline: members trained on one dataset. Seeds and architectures may differ.
 
     \b
     Example:
       argonaut merge member-0 member-1 member-2 member-3 -o committee
+      argonaut merge teanet leignn -o committee
     """
     from ..model_files import merge_model_folders
 

@@ -17,6 +17,7 @@ from aiida_argonaut.mlip.baseline import Baseline
 from aiida_argonaut.mlip.calculator import CalculatorSetupError, CommitteeCalculator
 from aiida_argonaut.mlip.committee import Committee
 from aiida_argonaut.mlip.frames import FrameError
+from aiida_argonaut.mlip.model_files import merge_model_folders
 from aiida_argonaut.mlip.potential import get_architecture
 
 
@@ -198,6 +199,28 @@ def test_bad_input_is_refused_in_one_line(atoms, said, model):
 def test_a_skin_of_no_length_is_refused(model):
     with pytest.raises(FrameError, match="skin -1 Å: expected 0"):
         CommitteeCalculator(model, skin=-1)
+
+
+def test_a_mixed_committee_is_a_calculator_like_any_other(model, tmp_path):
+    """A LEIGNN of a longer cutoff beside two TeaNets: the mean of all, with forces and stress of the mean energy."""
+    architecture = get_architecture("leignn")
+    config = dataclasses.replace(
+        architecture.preset("campaign"), n_layers=2, scalar_width=8, vector_width=4, cutoff=4.5
+    )
+    member = architecture.init(config, torch.Generator().manual_seed(5))
+    Committee(architecture, "campaign", config, Committee.load(model).baseline, (member,)).save(tmp_path / "leignn")
+    merge_model_folders([model, tmp_path / "leignn"], tmp_path / "mixed")
+    atoms, results = ice(), {}
+    for name, folder in (("mixed", tmp_path / "mixed"), ("teanet", model), ("leignn", tmp_path / "leignn")):
+        atoms.calc = CommitteeCalculator(folder)
+        atoms.get_forces()
+        results[name] = atoms.calc.results
+    for key in ("energy", "forces", "stress"):
+        mean = (2 * results["teanet"][key] + results["leignn"][key]) / 3
+        assert results["mixed"][key] == pytest.approx(mean, abs=1e-8)
+    assert np.abs(results["mixed"]["forces"] - results["teanet"]["forces"]).max() > 0.01
+    atoms.calc = CommitteeCalculator(tmp_path / "mixed")
+    assert np.abs(atoms.get_forces()[:2] - calculate_numerical_forces(atoms, eps=1e-5, iatoms=[0, 1])).max() < 1e-6
 
 
 def test_a_model_with_forces_of_its_own_has_no_stress(tmp_path):

@@ -27,6 +27,12 @@ HOSTILE = {
     "unknown key of a stage": ({"stages": {"label": {"option": {}}}}, "did you mean 'options'"),
     "unknown source": ({"generate": {"recipe": {"source": "pakking"}}}, "expected one of packing"),
     "unknown architecture": ({"train": {"architecture": "teanett"}}, "teanet"),
+    "unknown architecture in a list": ({"train": {"architecture": ["leignn", "teanett"]}}, "teanet"),
+    "no architecture": ({"train": {"architecture": []}}, "expected 1 to 4, as many as members"),
+    "architectures that do not mix": (
+        {"train": {"architecture": ["teanet", "leignn"], "preset": "published"}},
+        "some have direct forces and no stress",
+    ),
     "unknown preset": ({"train": {"preset": "campain"}}, "campaign"),
     "unknown protocol": ({"label": {"protocol": "quick"}}, "expected one of fast, balanced, stringent"),
     "unknown protocol value": ({"label": {"overrides": {"degaus": 0.1}}}, "degauss"),

@@ -65,3 +65,12 @@ def test_what_changes_a_result_is_part_of_its_stage_and_nothing_else():
     larger = {**SETTINGS, "train": {**SETTINGS["train"], "members": 4}}
     members = iteration_plan(larger, 1, 1)["members"]
     assert {name: members[name] for name in plan["members"]} == plan["members"], "a larger committee keeps its members"
+
+
+def test_members_take_turns_in_several_architectures():
+    mixed = {**SETTINGS, "train": {**SETTINGS["train"], "architecture": ["teanet", "leignn"]}}
+    members = iteration_plan(mixed, 1, 1)["members"]
+    assert [member["architecture"] for member in members.values()] == ["teanet", "leignn", "teanet"]
+    tuned = iteration_plan(mixed, 1, 1, tunes=True)["members"]
+    assert not any({"architecture", "preset"} & member.keys() for member in tuned.values())
+    assert [member["initial_member"] for member in tuned.values()] == [0, 1, 2]

@@ -120,6 +120,29 @@ def test_train_merge_evaluate(data):
     assert [member["seed"] for member in card["members"]] == [1, 2]
 
 
+def test_a_committee_of_two_architectures_is_trained_merged_used_and_fine_tuned(data):
+    labels, quick = data / "labels.extxyz", ("--config", data / "quick.yaml")
+    for name in ("teanet", "leignn"):
+        run(train, labels, "-o", data / name, "--architecture", name, *quick)
+    assert "members of 2 model folders" in run(merge, data / "teanet", data / "leignn", "-o", data / "both")
+    found = json.loads(run(evaluate, data / "both", labels, "--json"))
+    assert found["deviation"]["quantiles_ev_per_angstrom"]["1.0"] > 0
+    (data / "short.yaml").write_text("steps: 3\nmin_steps: 1\nstop_deviation: 1000.0\n")
+    run(explore, data / "both", labels, "-o", data / "explored", "--config", data / "short.yaml")
+    for k, name in enumerate(("teanet", "leignn")):
+        start = ("--initial", data / "both", "--initial-member", k)
+        told = run(train, labels, "-o", data / f"tuned{k}", *start, *quick)
+        assert f"1 member of {name}/campaign" in told
+    run(merge, data / "tuned0", data / "tuned1", "-o", data / "tuned")
+    networks = json.loads((data / "tuned" / "config.json").read_text())["networks"]
+    assert [(network["architecture"], network["members"]) for network in networks] == [("teanet", [0]), ("leignn", [1])]
+    card = json.loads((data / "tuned" / "card.json").read_text())
+    assert [(each["architecture"], each["initial"]["member"]) for each in card["members"]] == [
+        ("teanet", 0),
+        ("leignn", 1),
+    ]
+
+
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "cuda:x", ""])
 def test_a_device_there_is_not_is_refused_by_every_command(device, data):
     labels = data / "labels.extxyz"
