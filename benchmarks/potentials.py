@@ -8,7 +8,7 @@ few steps fills the compiler's cache; its seconds are told), so that the budget 
     python benchmarks/potentials.py --sets own
     python benchmarks/potentials.py --table
 
-`own` are the project's own labels of random cells of all elements (own_labels.yaml says by which commands, and
+`own` are the project's own labels of small cells of all elements (own_labels.yaml says by which commands, and
 mace_baseline.py trains a MACE on them). The others are in DIR, which holds, under these names
 (public data; sha256 of each file is kept with its results):
 
@@ -79,14 +79,20 @@ def water(data: Path) -> tuple[Frames, Frames, list[Path], float]:
 
 
 def own(data: Path) -> tuple[Frames, Frames, list[Path], float]:
-    """Random cells of H-Ar: a fifth of the compositions is for the test."""
-    frames = read(OWN)
+    """Small cells of H-Ar from all sources: a fifth of the compositions is for the test, free atoms are for training."""
+    atoms, frames = by_source(read(OWN))
     formulas = sorted({frame.symbols.get_chemical_formula(empirical=True) for frame in frames})
     chosen = set(np.random.default_rng(0).permutation(formulas)[: round(0.2 * len(formulas))])
-    apart: tuple[Frames, Frames] = ([], [])
+    apart: tuple[Frames, Frames] = (atoms, [])
     for frame in frames:
         apart[frame.symbols.get_chemical_formula(empirical=True) in chosen].append(frame)
     return *apart, [OWN], 0.05
+
+
+def by_source(frames: Frames) -> tuple[Frames, Frames]:
+    """Free atoms, of which one per element was labelled beside the cells, and all others."""
+    free = [frame for frame in frames if frame.info.get("source") == "reference_atom"]
+    return free, [frame for frame in frames if frame.info.get("source") != "reference_atom"]
 
 
 SETS: dict[str, Callable[[Path], tuple[Frames, Frames, list[Path], float]]] = {
