@@ -88,6 +88,14 @@ class RescuePwWorkChain(PwBaseWorkChain):  # type: ignore[misc, valid-type]
         self.ctx.inputs.metadata.options.resources["num_machines"] = 2 * machines
         return self._begin(calculation, "more_machines", f"{2 * machines} machines")
 
+    @process_handler(exit_codes=ExitCode(0))
+    def sanity_check_insufficient_bands(self, calculation: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """As PwBaseWorkChain; where that is all that was wrong, it is called a rung, too."""
+        report: ProcessHandlerReport | None = super().sanity_check_insufficient_bands(calculation)
+        if report is not None and not self.ctx.rungs:
+            self.ctx.inputs.metadata.label = "empty_bands"
+        return report
+
     def report_error_handled(self, calculation: orm.CalcJobNode, action: str) -> None:
         """As PwBaseWorkChain; its own handlers' calculations get a label, too."""
         self.ctx.inputs.metadata.label = "stock_handler"
@@ -121,4 +129,6 @@ class RescuePwWorkChain(PwBaseWorkChain):  # type: ignore[misc, valid-type]
 def rung_of(rescue: orm.ProcessNode) -> str:
     """Which rung a rescue ended on: the label of its last calculation."""
     calculations = [node for node in rescue.called if isinstance(node, orm.CalcJobNode)]
-    return str(max(calculations, key=lambda node: int(node.pk or 0)).label) if calculations else "none"
+    if not calculations:
+        return "none"
+    return str(max(calculations, key=lambda node: int(node.pk or 0)).label) or "stock_handler"
