@@ -79,7 +79,7 @@ def water(data: Path) -> tuple[Frames, Frames, list[Path], float]:
 
 
 def own(data: Path) -> tuple[Frames, Frames, list[Path], float]:
-    """Small cells of H-Ar from all sources: a fifth of the compositions is for the test, free atoms are for training."""
+    """Small cells of H-Ar from all sources, a fifth of the compositions for the test; free atoms are for training."""
     atoms, frames = by_source([frame for file in OWN for frame in read(file)])
     formulas = sorted({frame.symbols.get_chemical_formula(empirical=True) for frame in frames})
     chosen = set(np.random.default_rng(0).permutation(formulas)[: round(0.2 * len(formulas))])

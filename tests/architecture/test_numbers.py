@@ -50,6 +50,18 @@ def test_the_table_of_accuracies_is_what_was_measured(benchmark_named) -> None:
     ] == []
 
 
+def test_the_account_of_own_labels_adds_up_and_is_told(benchmark_named) -> None:
+    module = benchmark_named("own_labels")
+    accounts = module.accounts()
+    for account in accounts:
+        assert account["submitted"] == account["ok"] + len(account["rescued"]) + len(account["lost"])
+        assert [sum(each) for each in zip(*account["sources"].values(), strict=True)] == [
+            account["submitted"], account["ok"], len(account["rescued"]), len(account["lost"])
+        ]  # fmt: skip
+    document = (ROOT / "docs" / "labels.md").read_text()
+    assert [line for line in module.table(accounts) if line not in document] == []
+
+
 def test_the_kill_table_is_what_was_measured(benchmark_named) -> None:
     module = benchmark_named("kill_table")
     rows = json.loads((RESULTS / "kill_table.json").read_text())["trials"]
