@@ -8,7 +8,7 @@ to 3, cutoff 5 Å, float32; AdamW with amsgrad, rate 0.01, exponential moving av
 the rate falls with the time as half a cosine. Energies are over those of the free atoms among the frames, subtracted
 in float64, since float32 does not resolve total energies. The figures are added to results/potentials.json.
 
-    python benchmarks/mace_baseline.py --budget 20 --core 0
+    TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 python benchmarks/mace_baseline.py --budget 20 --core 0   # e3nn needs it
 """
 
 from __future__ import annotations
