@@ -62,6 +62,11 @@ def test_the_account_of_own_labels_adds_up_and_is_told(benchmark_named) -> None:
     assert [line for line in module.table(accounts) if line not in document] == []
 
 
+def test_the_gain_of_the_ladder_is_what_was_measured(benchmark_named) -> None:
+    rows = json.loads((RESULTS / "rescue_gain.json").read_text())
+    assert [line for line in benchmark_named("rescue_gain").table(rows) if line not in DOCUMENT] == []
+
+
 def test_the_kill_table_is_what_was_measured(benchmark_named) -> None:
     module = benchmark_named("kill_table")
     rows = json.loads((RESULTS / "kill_table.json").read_text())["trials"]
