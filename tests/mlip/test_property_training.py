@@ -193,5 +193,5 @@ def test_weights_that_are_not_numbers_are_refused(learned, tmp_path):
     tensors = load_file(tmp_path / "model.safetensors")
     tensors["member.0/out"][0] = float("nan")
     save_file(tensors, tmp_path / "model.safetensors")
-    with pytest.raises(ModelFilesError, match="'member.0/out' has shape .* NaN"):
+    with pytest.raises(ModelFilesError, match=r"'member\.0/out' has shape .* NaN"):
         PropertyModel.load(tmp_path)
