@@ -116,13 +116,7 @@ def train(
     """
     _check_initial(initial, initial_member, output)
     if config is not None and _has_target(config):
-        given = {
-            "--reference-energies": reference_energies, "--elements": elements, "--initial": initial,
-            "--skip-bad": skip_bad, "--cache": cache,
-        }  # fmt: skip
-        for option, value in given.items():
-            if value:
-                raise click.UsageError(f"{option} is for potentials; {config} has a target")
+        _refuse_for_target(config, reference_energies, elements, initial, skip_bad, cache)
         from .property import train_property_model
 
         chosen = architecture or "potnet"
@@ -163,6 +157,14 @@ def _has_target(config: Path) -> bool:
     from ..settings import read_mapping
 
     return "target" in read_mapping(config)
+
+
+def _refuse_for_target(config: Path, *given: object) -> None:
+    """A usage error for options of potentials beside a target."""
+    options = ("--reference-energies", "--elements", "--initial", "--skip-bad", "--cache")
+    for option, value in zip(options, given, strict=True):
+        if value:
+            raise click.UsageError(f"{option} is for potentials; {config} has a target")
 
 
 def _settings(config: Path | None, budget: float | None) -> TrainSettings:
