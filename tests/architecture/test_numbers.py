@@ -35,7 +35,7 @@ def test_the_table_of_cutoffs_is_what_was_measured(benchmark_named) -> None:
     assert [line for line in module.table(module.load()) if line not in DOCUMENT] == []
 
 
-@pytest.mark.parametrize("name", ["label_derivatives", "reference_atoms"])
+@pytest.mark.parametrize("name", ["label_derivatives", "molecules", "reference_atoms"])
 def test_the_tables_of_labels_are_what_was_measured(name: str, benchmark_named) -> None:
     found = json.loads((RESULTS / f"{name}.json").read_text())
     assert found["family"] == family_label()
@@ -60,6 +60,11 @@ def test_the_account_of_own_labels_adds_up_and_is_told(benchmark_named) -> None:
         ]  # fmt: skip
     document = (ROOT / "docs" / "labels.md").read_text()
     assert [line for line in module.table(accounts) if line not in document] == []
+
+
+def test_the_figures_of_finished_labels_are_what_was_measured(benchmark_named) -> None:
+    found = json.loads((RESULTS / "label_figures.json").read_text())
+    assert [line for line in benchmark_named("label_figures").table(found) if line not in DOCUMENT] == []
 
 
 def test_the_gain_of_the_ladder_is_what_was_measured(benchmark_named) -> None:
