@@ -38,8 +38,9 @@ from torch import Tensor
 
 Array = NDArray[np.float64]
 
-SPLIT = 0.4
-"""s / g. Reciprocal terms are matrix products and cheap, so that it lies below the even 1 / sqrt(pi) = 0.56."""
+SPLIT, FEW = 0.4, 16
+"""s / g of up to FEW atoms. Reciprocal terms are matrix products and cheap, so that it lies below the even
+1 / sqrt(pi) = 0.56."""
 _REDUCTIONS = 40
 
 
@@ -68,8 +69,11 @@ class Lattices(NamedTuple):
         return Lattices(*(field.index_select(0, index) for field in self))
 
 
-def lattices(cell: Tensor, pbc: Tensor, alpha: Tensor, tolerance: float, skin: float, split: float) -> Lattices:
-    """Reduce the cells (g, 3, 3) Å and find the radii for exponents alpha (g,) 1/Å. Cells must have a volume."""
+def lattices(cell: Tensor, pbc: Tensor, alpha: Tensor, tolerance: float, skin: float, split: Array | float) -> Lattices:
+    """Reduce the cells (g, 3, 3) Å and find the radii for exponents alpha (g,) 1/Å.
+
+    Cells must have a volume; `split` is s / g, one or (g,).
+    """
     periodic, exponent = pbc.cpu().numpy(), alpha.detach().double().cpu().numpy()
     given = np.where(periodic[:, None, None], cell.detach().double().cpu().numpy(), np.eye(3))
     basis = _reduction(given)
@@ -83,6 +87,11 @@ def lattices(cell: Tensor, pbc: Tensor, alpha: Tensor, tolerance: float, skin: f
     dual = np.linalg.inv(reduced).transpose(0, 2, 1)
     found = (basis, reduced, dual, periodic, s, real, reciprocal, pauli)
     return Lattices(*(torch.from_numpy(np.ascontiguousarray(field)).to(cell.device) for field in found))
+
+
+def usual_split(counts: Tensor) -> Array:
+    """(g,) s / g for counts (g,) atoms: with n^(-1/6) pairs in real space and waves of atoms both grow as n^(3/2)."""
+    return SPLIT * np.minimum(1.0, (FEW / counts.cpu().numpy()) ** (1 / 6))
 
 
 def _reduction(cell: Array) -> Array:

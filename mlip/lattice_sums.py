@@ -31,7 +31,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .lattice_reach import SPLIT, Lattices, lattices, spread, times
+from .lattice_reach import Lattices, lattices, spread, times, usual_split
 from .lattice_sums_terms import Terms, enumerate_terms, pairs_within
 
 _CHUNK = 20_000
@@ -96,20 +96,20 @@ def plan(
     tolerance: float = 1e-8,
     released_scaling: bool = False,
     skin: float = 0.0,
-    split: float = SPLIT,
+    split: float | None = None,
 ) -> SumsPlan:
     """Choose the terms; arguments as of `lattice_sums`.
 
-    The bound holds until an atom has moved by skin / 2 (Å) in the same cell. `split` is s / g: the sums do not depend
-    on it. Raises ValueError for settings out of range, a periodic cell without volume, a structure without atoms, and
-    two atoms at the same place.
+    The bound holds until an atom has moved by skin / 2 (Å) in the same cell. `split` is s / g, chosen by the number of
+    atoms unless given: the sums do not depend on it. Raises ValueError for settings out of range, a periodic cell
+    without volume, a structure without atoms, and two atoms at the same place.
     """
     _check(positions, cell, pbc, structure, alpha, tolerance, skin, split)
     counts = torch.bincount(structure, minlength=len(cell))
     by_structure = torch.argsort(structure, stable=True)
     exponents = _exponents(cell.detach(), pbc, alpha, released_scaling)
     resolved = max(tolerance, 4 * torch.finfo(positions.dtype).eps)
-    lattice = lattices(cell, pbc, exponents, resolved, skin, split)
+    lattice = lattices(cell, pbc, exponents, resolved, skin, usual_split(counts) if split is None else split)
     pairs = pairs_within(counts)[0]
     first, number = torch.cumsum(counts, 0) - counts, counts * (counts + 1) // 2
     start = torch.cumsum(number, 0) - number
@@ -233,9 +233,9 @@ def _ranges(first: Tensor, counts: Tensor) -> Tensor:
 
 def _check(
     positions: Tensor, cell: Tensor, pbc: Tensor, structure: Tensor, alpha: float, tolerance: float, skin: float,
-    split: float,
+    split: float | None,
 ) -> None:  # fmt: skip
-    if not (alpha > 0 and 0 < tolerance <= 0.01 and skin >= 0 and 0.1 <= split <= 1):
+    if not (alpha > 0 and 0 < tolerance <= 0.01 and skin >= 0 and (split is None or 0.1 <= split <= 1)):
         raise ValueError(
             f"alpha {alpha} 1/Å, tolerance {tolerance}, skin {skin} Å, split {split}: expected alpha > 0, "
             "0 < tolerance <= 0.01, skin >= 0 and 0.1 <= split <= 1"
