@@ -21,7 +21,8 @@ Conservative form (preset `campaign`): (2) on a smooth list of bonds, and the su
  (4) g_ij, v_ij = A x_i + B x_j + E b(r) + a;  S_i = sum_j sigmoid(g_ij) * f(v_ij) * F b(r) / sqrtN
  (5) h0 = C x + d;  x <- x + Y (f(h0 + G S) - f(h0))
  (6) local energy = sum_i w.(x - x at the start) + v.(f(R x + r) - f(R x at the start + r))
- (7) q_i = sum_j (T x_i - T x_j).(Q b(r)): charge flows along bonds, so that every molecule and every cell is neutral
+ (7) q_i = sum_j mean((T x_i - T x_j) * Q b(r)) / sqrtN: charge flows along bonds, so that every molecule and every cell
+     is neutral. Mean and sqrtN keep charges small at first and at large steps of training: forces go as their square
  (8) E = sum_pairs k q_i q_j S1_ij - s_i s_j (S2_ij - short_ij) + p_i p_j S3_ij, half of it for i = j; s and p are
      squares, one per element; short_ij = sum over bonds c(r) (1/r^6 - 1/(r^6 + d^6)) damps the dispersion
  Everything vanishes for a free atom. (8) is linear in the sums of pairs: only so is it extensive, because the sums of a
@@ -141,7 +142,7 @@ def normalisations(config: PotNetConfig) -> list[str]:
     return [name.removesuffix("_gain") for name in weight_shapes(config) if name.endswith("_gain")]
 
 
-DAMPED = {"infinite": 0.05, "scalar": 0.5, "out": 0.3, "out_read": 0.3, "flow": 0.1, "overlap": 0.1}
+DAMPED = {"infinite": 0.05, "scalar": 0.5, "out": 0.3, "out_read": 0.3, "overlap": 0.1}
 """Factors of initial weights: an untrained model of the conservative form is near its baseline, and the multiquadrics
 of the published form, which reach 60, do not saturate."""
 
@@ -175,7 +176,7 @@ def charges(parameters: Parameters, config: PotNetConfig, graph: Graph) -> Tenso
     """(n,) charges of the conservative form; times the square root of the baseline's scale, elementary charges."""
     basis = bessel_basis(lengths(graph.vectors), config.cutoff, config.n_basis)
     nodes, _ = _states(parameters, config, graph, basis)
-    return _flow(parameters, graph, nodes, basis)
+    return _flow(parameters, config, graph, nodes, basis)
 
 
 def _states(parameters: Parameters, config: PotNetConfig, graph: Graph, basis: Tensor) -> tuple[Tensor, Tensor]:
@@ -206,18 +207,18 @@ def _read(parameters: Parameters, nodes: Tensor, start: Tensor) -> Tensor:
     return (nodes - start) @ w("out") + hidden @ w("out_read")
 
 
-def _flow(parameters: Parameters, graph: Graph, nodes: Tensor, basis: Tensor) -> Tensor:
+def _flow(parameters: Parameters, config: PotNetConfig, graph: Graph, nodes: Tensor, basis: Tensor) -> Tensor:
     """(7): (n,)."""
     level = nodes @ parameters["flow"]
     difference = level.index_select(0, graph.i) - level.index_select(0, graph.j)
-    along = (difference * (basis @ parameters["flow_radial"])).sum(1)
+    along = (difference * (basis @ parameters["flow_radial"])).mean(1) / math.sqrt(config.average_neighbours)
     return torch.zeros_like(level[:, 0]).index_add(0, graph.i, along).index_add(0, graph.j, -along)
 
 
 def _complete(parameters: Parameters, config: PotNetConfig, graph: Graph, nodes: Tensor, basis: Tensor) -> Tensor:
     """(8): (g,), float64."""
     sums = _sums(config, graph)
-    q = _flow(parameters, graph, nodes, basis)
+    q = _flow(parameters, config, graph, nodes, basis)
     s, p = (parameters[name].square().index_select(0, graph.numbers - 1) for name in ("dispersion", "overlap"))
     factors = torch.stack([math.sqrt(COULOMB) * q, s, p], 1)
     signs = torch.tensor([1.0, -1.0, 1.0], dtype=q.dtype, device=q.device)
