@@ -6,7 +6,7 @@ E 51, 4626 (1995)). Each system is run at constant temperature; frames of the fi
 training, those after a gap for the test. What is told is RMSE(E/N) over the standard deviation of E/N in the test.
 
     python examples/claims/a2i.py --system lj --preset campaign --budget 5m      # a trajectory, a training, a row
-    python examples/claims/a2i.py --table
+    python examples/claims/a2i.py --plot          # table, and results/a2i.png
 
 The potentials are those of reference_potentials.py. Results are kept in results/a2i.json, trajectories in the folder
 --work, from which a training that was stopped goes on.
@@ -16,52 +16,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ase
 import ase.build
-import ase.io
 import ase.units
 import numpy as np
-from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
-from reference_potentials import CUTOFF, EPSILON, SIGMA, Potential, lennard_jones, stillinger_weber
-from torch import Tensor
+from numpy.typing import NDArray
+from reference_potentials import CUTOFF, EPSILON, lennard_jones, stillinger_weber
+from trajectories import TEST, System, errors, fcc, train, training_card, trajectory
 
-from aiida_argonaut.mlip.graph import Graph
+from aiida_argonaut.mlip.calculator import CommitteeCalculator
 
 RESULTS = Path(__file__).parent / "results" / "a2i.json"
-TRAIN, GAP, TEST = 300, 20, 100
-"""Frames."""
-
-
-@dataclass(frozen=True)
-class System:
-    """What is run."""
-
-    start: Callable[[], ase.Atoms]
-    energy_of: Callable[[Graph], Tensor]
-    cutoff: float
-    temperature: float
-    """eV, k T."""
-    timestep: float
-    """fs."""
-    melt: float
-    """eV, k T of the first 500 steps."""
-
-
-def fcc(density: float, share: float) -> ase.Atoms:
-    """108 atoms, density in sigma^-3, a `share` of them He at random sites."""
-    edge = SIGMA * (108 / density) ** (1 / 3)
-    atoms = ase.build.bulk("H", "fcc", a=edge / 3, cubic=True).repeat(3)
-    chosen = np.random.default_rng(1).permutation(108)[: round(share * 108)]
-    atoms.numbers[chosen] = 2
-    atoms.set_masses(np.ones(108))
-    return atoms
 
 
 def silicon() -> ase.Atoms:
@@ -70,6 +38,7 @@ def silicon() -> ase.Atoms:
     return ase.build.bulk("Si", "diamond", a=edge / 2, cubic=True).repeat(2)
 
 
+NAMES = {"lj": "Lennard-Jones", "sw": "Stillinger-Weber", "ka": "Kob-Andersen"}
 SYSTEMS = {
     "lj": System(lambda: fcc(0.8442, 0.0), lennard_jones, CUTOFF, 1.0 * EPSILON, 1.0, 3.0 * EPSILON),
     "sw": System(silicon, stillinger_weber, 3.78, 2000 * ase.units.kB, 1.0, 4000 * ase.units.kB),
@@ -77,62 +46,56 @@ SYSTEMS = {
 }
 
 
-def trajectory(name: str, folder: Path) -> list[ase.Atoms]:
-    """Frames with energies and forces; made once."""
-    file = folder / f"{name}.extxyz"
-    if file.exists():
-        return read(file)
-    system = SYSTEMS[name]
-    atoms, random = system.start(), np.random.default_rng(2)
-    atoms.calc = Potential(system.energy_of, system.cutoff)
-    MaxwellBoltzmannDistribution(atoms, temperature_K=system.melt / ase.units.kB, rng=random)
-    frames: list[ase.Atoms] = []
-    sampled = 20 * (TRAIN + GAP + TEST)
-    for heat, steps in ((system.melt, 500), (system.temperature, 2000), (system.temperature, sampled)):
-        settings = {"temperature_K": heat / ase.units.kB, "friction": 0.02 / ase.units.fs, "rng": random}
-        dynamics = Langevin(atoms, system.timestep * ase.units.fs, **settings)
-        if steps == sampled:
-            dynamics.attach(lambda: frames.append(labelled(atoms)), interval=20)
-        dynamics.run(steps)
-    folder.mkdir(parents=True, exist_ok=True)
-    ase.io.write(file, frames[1:], format="extxyz")
-    return read(file)
-
-
-def labelled(atoms: ase.Atoms) -> ase.Atoms:
-    """A copy with energy and forces, and an atom's usual mass."""
-    from ase.calculators.singlepoint import SinglePointCalculator
-
-    copy = ase.Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
-    copy.calc = SinglePointCalculator(copy, energy=atoms.get_potential_energy(), forces=atoms.get_forces())
-    return copy
-
-
-def read(file: Path) -> list[ase.Atoms]:
-    """All frames of a file."""
-    found = ase.io.read(file, ":")
-    assert isinstance(found, list)
-    return found
-
-
 def run(name: str, preset: str, budget: str, work: Path) -> dict[str, Any]:
     """Train and judge."""
-    frames = trajectory(name, work)
+    frames = trajectory(SYSTEMS[name], work / f"{name}.extxyz")
     folder = work / f"{name}-{preset}-{budget}"
-    folder.mkdir(parents=True, exist_ok=True)
-    ase.io.write(folder / "train.extxyz", frames[:TRAIN], format="extxyz")
-    ase.io.write(folder / "test.extxyz", frames[-TEST:], format="extxyz")
-    command = ["argonaut", "train", folder / "train.extxyz", "-o", folder / "model", "--architecture", "a2i"]
-    subprocess.run([*map(str, command), "--preset", preset, "--budget", budget, "--seed", "1"], check=True)
-    judge = ["argonaut", "evaluate", folder / "model", folder / "test.extxyz", "--json", "-o", folder / "errors"]
-    told = json.loads(subprocess.run([*map(str, judge)], check=True, capture_output=True, text=True).stdout)
-    energies = np.array([frame.get_potential_energy() / len(frame) for frame in frames[-TEST:]])
+    train(frames, folder, ["--architecture", "a2i", "--preset", preset], budget)
+    told = errors(folder, [])
+    energies = per_atom(frames[-TEST:])
+    calculator = CommitteeCalculator(folder / "model", dtype="float32")
+    predicted = per_atom([with_calculator(frame, calculator) for frame in frames[-TEST:]])
     error, spread = told["energy_mev_per_atom"]["rmse"], 1e3 * float(energies.std())
     return {
         "budget": budget, "rmse_mev_per_atom": error, "deviation_mev_per_atom": spread, "ratio": error / spread,
         "force_rmse_mev_per_angstrom": told["force_mev_per_angstrom"]["rmse"],
-        "steps": json.loads((folder / "model" / "card.json").read_text())["members"][0]["steps"],
+        "steps": training_card(folder)["steps"],
+        "energies": energies.round(6).tolist(), "predicted": predicted.round(6).tolist(),
     }  # fmt: skip
+
+
+def per_atom(frames: list[ase.Atoms]) -> NDArray[np.float64]:
+    """(frames,) eV."""
+    return np.array([frame.get_potential_energy() / len(frame) for frame in frames])
+
+
+def with_calculator(frame: ase.Atoms, calculator: CommitteeCalculator) -> ase.Atoms:
+    """A copy without its label."""
+    copy = frame.copy()
+    copy.calc = calculator
+    return copy
+
+
+def plot(found: dict[str, Any]) -> None:
+    """Predicted against true E/N, a panel per row of the table, in results/a2i.png."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(found), figsize=(4.2 * len(found), 4), layout="constrained", squeeze=False)
+    for axis, (key, one) in zip(axes.flat, sorted(found.items()), strict=True):
+        true = 1e3 * (np.array(one["energies"]) - np.mean(one["energies"]))
+        predicted = 1e3 * (np.array(one["predicted"]) - np.mean(one["energies"]))
+        ends = np.array([true.min(), true.max()])
+        goal = 0.2 * one["deviation_mev_per_atom"]
+        axis.fill_between(ends, ends - goal, ends + goal, color="0.85", label="0.2 standard deviations")
+        axis.plot(ends, ends, "k-", lw=0.8)
+        axis.plot(true, predicted, "o", ms=4)
+        axis.set(title=f"{NAMES[key.split(':')[0]]}, {key.split(':')[1]}: {one['ratio']:.3f}")
+        axis.set(xlabel="E/N minus its mean, meV", ylabel="A2I, meV")
+    axes.flat[0].legend(loc="upper left", fontsize=8)
+    figure.savefig(RESULTS.with_suffix(".png"), dpi=110)
 
 
 def lines(found: dict[str, Any]) -> list[str]:
@@ -157,14 +120,17 @@ def main() -> None:
     parser.add_argument("--preset", default="campaign", choices=["campaign", "published"])
     parser.add_argument("--budget", default="5m")
     parser.add_argument("--work", type=Path, default=Path("claims-work"))
-    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--plot", action="store_true", help="draw what has been measured")
     options = parser.parse_args()
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    if options.system and not options.table:
+    if options.system:
         key = f"{options.system}:{options.preset}:{options.budget}"
         found[key] = run(options.system, options.preset, options.budget, options.work)
         RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+        rows = ",\n".join(f' "{key}": {json.dumps(one)}' for key, one in sorted(found.items()))
+        RESULTS.write_text(f"{{\n{rows}\n}}\n")
+    if options.plot:
+        plot(found)
     print("\n".join(lines(found)))
 
 
