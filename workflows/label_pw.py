@@ -22,11 +22,13 @@ from .attempts import AttemptsWorkChain
 from .budget import limit_of
 from .data import ConfigurationsData, DatasetData
 from .functions import collect_pw, prepare_pw
-from .pw_failures import bar_from_cache, chemistry_failure, infrastructure_failure, last_calculation
+from .pw_failures import bar_from_cache, chemistry_failure, infrastructure_failure, last_calculation, outputs_of
 from .pw_rescue import RescuePwWorkChain
 from .pw_results import UNSUBMITTED
 
 PwCalculation = CalculationFactory("quantumespresso.pw")
+LEFT = ("output_parameters", "retrieved")
+"""Outputs by one of which a calculation is told to `collect_pw`: a link costs a query and a hash, of the first least."""
 
 
 class LabelPwWorkChain(AttemptsWorkChain):
@@ -128,9 +130,10 @@ class LabelPwWorkChain(AttemptsWorkChain):
         results = {f"{UNSUBMITTED}_{name}": self.ctx.prepared["structures"][name] for name in unstarted}
         for name, node in self.last_attempts().items():
             calculation = last_calculation(node)
-            for port in ("output_parameters", "output_trajectory", "retrieved"):
-                if calculation is not None and port in calculation.outputs:
-                    results[f"{port}_{name}"] = calculation.outputs[port]
+            outputs = {} if calculation is None else outputs_of(calculation)
+            left = [outputs[port] for port in LEFT if port in outputs]
+            if left:
+                results[name] = left[0]
         collected = collect_pw(self.inputs.configurations, self.inputs.settings, **results)
         for port, output in collected.items():
             self.out(port, output)

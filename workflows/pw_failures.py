@@ -5,9 +5,11 @@ Only what the record says is used: states, exit statuses, outputs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from aiida import orm
+from aiida.common.links import LinkType
 from aiida_quantumespresso.utils.bands import get_highest_occupied_band
 
 from .endings import told_end
@@ -71,30 +73,41 @@ def chemistry_failure(calculation: orm.ProcessNode) -> str | None:
         return None
     if calculation.exit_status in RESCUABLE_STATUSES:
         return f"{calculation.exit_status}: {calculation.exit_message}"
-    return "its highest band is occupied" if calculation.is_finished_ok and bands_run_out(calculation) else None
+    full = calculation.is_finished_ok and bands_run_out(calculation, outputs_of(calculation))
+    return "its highest band is occupied" if full else None
+
+
+def outputs_of(calculation: orm.CalcJobNode) -> dict[str, Any]:
+    """All outputs by name: one query, where AiiDA's `outputs` makes one for each name."""
+    return {link.link_label: link.node for link in calculation.base.links.get_outgoing(link_type=LinkType.CREATE).all()}
 
 
 def stdout_of(calculation: orm.CalcJobNode) -> str:
     """What pw.x printed, '' where nothing came back."""
+    return printed(calculation, outputs_of(calculation))
+
+
+def printed(calculation: orm.CalcJobNode, outputs: Mapping[str, Any]) -> str:
+    """The same, of these outputs of the calculation."""
     name = calculation.base.attributes.get("output_filename", "aiida.out")
     try:
-        return str(calculation.outputs.retrieved.base.repository.get_object_content(name))
-    except (OSError, AttributeError, UnicodeDecodeError):
+        return str(outputs["retrieved"].base.repository.get_object_content(name, mode="r"))
+    except (OSError, KeyError, UnicodeDecodeError):
         return ""
 
 
-def bands_run_out(calculation: orm.CalcJobNode) -> bool:
+def bands_run_out(calculation: orm.CalcJobNode, outputs: Mapping[str, Any]) -> bool:
     """Whether the highest band is occupied: the smearing wanted more bands than there were.
 
     With fixed occupations all bands may be occupied, as those of an isolated atom are.
     """
-    asked = calculation.inputs.parameters.get_dict() if "parameters" in calculation.inputs else {}
-    if "output_band" not in calculation.outputs or asked.get("SYSTEM", {}).get("occupations") == "fixed":
+    if "output_band" not in outputs:
         return False
     try:
-        get_highest_occupied_band(calculation.outputs.output_band)
+        get_highest_occupied_band(outputs["output_band"])
     except ValueError:
-        return True
+        asked = calculation.inputs.parameters.get_dict() if "parameters" in calculation.inputs else {}
+        return asked.get("SYSTEM", {}).get("occupations") != "fixed"
     return False
 
 
@@ -102,9 +115,12 @@ def damage(calculation: orm.CalcJobNode) -> str | None:
     """What is wrong with a calculation that AiiDA calls finished, in words; None if nothing is."""
     if calculation.exit_status == MISSING_OUTPUT_STATUS:
         return "lacks a required output"
+    if not calculation.is_finished_ok:
+        return None
+    outputs = outputs_of(calculation)
     required = REQUIRED_OUTPUTS if calculation.process_label == "PwCalculation" else ALWAYS_REQUIRED
-    missing = [port for port in required if port not in calculation.outputs]
-    return f"ended 0 without {', '.join(missing)}" if calculation.is_finished_ok and missing else None
+    missing = [port for port in required if port not in outputs]
+    return f"ended 0 without {', '.join(missing)}" if missing else None
 
 
 def spoiled(job: orm.ProcessNode) -> str | None:

@@ -27,7 +27,7 @@ from ..mlip.sanity import distance_ratio
 from ..mlip.units import RYDBERG
 from ..provenance_db.queries import NOT_SUBMITTED
 from .endings import told_end
-from .pw_failures import INFRASTRUCTURE_STATUSES, bands_run_out, stdout_of
+from .pw_failures import INFRASTRUCTURE_STATUSES, bands_run_out, outputs_of, printed
 from .pw_rescue import RESCUE, rung_of
 from .reference_atoms import is_reference_atom
 from .scf_monitor import MONITOR
@@ -118,9 +118,8 @@ def collect(
 ) -> tuple[list[LabelledFrame], dict[str, Any]]:
     """Labelled frames, and the account of losses.
 
-    :param results: outputs of the last pw.x calculation of each label: `output_parameters_<label>`,
-        `output_trajectory_<label>`, `retrieved_<label>`; what is missing is a loss; `structure_<label>` of those that
-        were never submitted.
+    :param results: by label name one output of its last pw.x calculation, beside which the others are read;
+        `structure_<label>` of those that were never submitted.
     :returns: frames, and the account (see mlip.labelling).
     """
     frames: list[LabelledFrame] = []
@@ -128,11 +127,11 @@ def collect(
     rescued, lost = [], []
     for index, configuration in enumerate(configurations):
         try:
-            frames.append(_label(configuration, settings, results, label_name(index)))
+            frame, judge = _label(configuration, settings, results, label_name(index))
         except LabelLost as loss:
             lost.append(loss_document(configuration, loss.reason, str(loss), loss.figures))
             continue
-        judge = _judge(results[f"retrieved_{label_name(index)}"].creator)
+        frames.append(frame)
         if judge is None:
             ok.append(configuration.configuration_id)
         else:
@@ -164,25 +163,28 @@ def _refusal(configuration: Configuration, settings: Mapping[str, Any]) -> Label
 
 def _label(
     configuration: Configuration, settings: Mapping[str, Any], results: Mapping[str, Any], name: str
-) -> LabelledFrame:
+) -> tuple[LabelledFrame, orm.WorkChainNode | None]:
+    """The label, and the rescue that made it."""
     refusal = _refusal(configuration, settings)
     if refusal is not None:
         raise refusal
     if f"{UNSUBMITTED}_{name}" in results:
         raise LabelLost(NOT_SUBMITTED, "the campaign came to a limit first")
-    if f"retrieved_{name}" not in results:
+    if name not in results:
         raise LabelLost("infrastructure", "no calculation brought any output back")
-    _check_ended_well(results[f"retrieved_{name}"].creator, nominal(configuration, settings)[1])
-    missing = [port for port in ("output_parameters", "output_trajectory") if f"{port}_{name}" not in results]
+    calculation = results[name].creator
+    judge, outputs = _judge(calculation), outputs_of(calculation)
+    _check_ended_well(calculation, judge, outputs, nominal(configuration, settings)[1])
+    missing = [port for port in ("retrieved", "output_parameters", "output_trajectory") if port not in outputs]
     if missing:
         raise LabelLost("output_missing", f"the calculation ended well but left no {' and no '.join(missing)}")
-    parameters = results[f"output_parameters_{name}"].get_dict()
+    parameters = outputs["output_parameters"].get_dict()
     version, wanted = version_number(str(parameters.get("creator_version"))), settings["pw_version"]
     if version != wanted:
         raise LabelLost("other_version", f"pw.x {version or 'of no known version'} made it, the protocol says {wanted}")
-    trajectory = results[f"output_trajectory_{name}"]
-    _check_sanity(configuration, settings, parameters, trajectory, stdout_of(results[f"retrieved_{name}"].creator))
-    return _frame(configuration, settings, parameters, trajectory)
+    trajectory = outputs["output_trajectory"]
+    _check_sanity(configuration, settings, parameters, trajectory, printed(calculation, outputs))
+    return _frame(configuration, settings, parameters, trajectory), judge
 
 
 def _judge(calculation: orm.CalcJobNode) -> orm.WorkChainNode | None:
@@ -191,17 +193,19 @@ def _judge(calculation: orm.CalcJobNode) -> orm.WorkChainNode | None:
     return caller if isinstance(caller, orm.WorkChainNode) and caller.process_type == RESCUE else None
 
 
-def _check_ended_well(calculation: orm.CalcJobNode, asked: Mapping[str, Mapping[str, Any]]) -> None:
+def _check_ended_well(
+    calculation: orm.CalcJobNode, judge: orm.WorkChainNode | None, outputs: Mapping[str, Any],
+    asked: Mapping[str, Mapping[str, Any]],
+) -> None:  # fmt: skip
     """Raise LabelLost unless the calculation ended well, with the nominal namelists, and its rescue accepted it."""
     if calculation.exit_status != 0:
         status = calculation.exit_status
         machine = status is None or status in INFRASTRUCTURE_STATUSES
         reason = REASONS.get(status or 0, "infrastructure" if machine else f"pw_exit_{status}")
         raise LabelLost(reason, told_end(calculation))
-    judge = _judge(calculation)
     if judge is not None and judge.exit_status != 0:
         raise LabelLost("not_accepted", f"{judge.process_label} ended {judge.exit_status}: {judge.exit_message}")
-    if bands_run_out(calculation):
+    if bands_run_out(calculation, outputs):
         raise LabelLost("bands_run_out", "its highest band is occupied")
     different = off_nominal(asked, calculation.inputs.parameters.get_dict())
     if different:

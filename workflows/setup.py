@@ -153,7 +153,8 @@ def ensure_computer(say: Callable[[str], None]) -> Any:
         ).store()  # fmt: skip
         say(f"made computer {COMPUTER}")
     if not computer.is_configured:
-        computer.configure(safe_interval=0)
+        # the daemon has the user's environment: no login shell, which would read the profile for every command
+        computer.configure(safe_interval=0, use_login_shell=False)
         computer.set_minimum_job_poll_interval(1)
         computer.set_default_mpiprocs_per_machine(1)
         say(f"configured computer {COMPUTER}")

@@ -20,8 +20,10 @@ from plumpy.process_states import ProcessState
 
 from ..provenance_db.queries import children as called_by_label
 from .patience import be_patient
+from .thrift import be_thrifty
 
 be_patient()
+be_thrifty()
 
 
 class WindowWorkChain(WorkChain):
