@@ -135,7 +135,7 @@ def init(config: LeignnConfig, generator: torch.Generator) -> Parameters:
     parameters = {}
     for name, shape in weight_shapes(config).items():
         scale = 1.0 if name == "embedding" else 1.0 / math.sqrt(shape[0])
-        weight = torch.randn(shape, generator=generator) * scale
+        weight = torch.normal(0.0, scale, shape, generator=generator)
         parameters[name] = torch.zeros(shape) if name.endswith("_bias") else weight
     return parameters
 

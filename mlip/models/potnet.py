@@ -152,7 +152,8 @@ def init(config: PotNetConfig, generator: torch.Generator) -> Parameters:
     parameters = {}
     for name, shape in weight_shapes(config).items():
         scale = 1.0 if name in ("embedding", "overlap") else 1.0 / math.sqrt(shape[0])
-        weight = torch.randn(shape, generator=generator) * scale * DAMPED.get(name.rpartition(".")[2], 1.0)
+        scale *= DAMPED.get(name.rpartition(".")[2], 1.0)
+        weight = torch.normal(0.0, scale, shape, generator=generator)
         if name.endswith("_gain") or name == "dispersion":
             weight = torch.ones(shape)
         parameters[name] = torch.zeros(shape) if name.endswith("_bias") else weight

@@ -166,7 +166,7 @@ def init(config: TeaNetConfig, generator: torch.Generator) -> Parameters:
             scale *= damping
         if name == "middle.gain":
             scale /= config.n_blocks
-        weight = torch.randn(shape, generator=generator) * scale
+        weight = torch.normal(0.0, scale, shape, generator=generator)
         parameters[name] = torch.zeros(shape) if name == "elements" or name.endswith("_bias") else weight
     return parameters
 
