@@ -28,7 +28,7 @@ from .pw_results import UNSUBMITTED
 
 PwCalculation = CalculationFactory("quantumespresso.pw")
 LEFT = ("output_parameters", "retrieved")
-"""Outputs by one of which a calculation is told to `collect_pw`: a link costs a query and a hash, of the first least."""
+"""Outputs by one of which `collect_pw` is told of a calculation: a link costs a query and a hash, the first least."""
 
 
 class LabelPwWorkChain(AttemptsWorkChain):

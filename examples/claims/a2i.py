@@ -42,7 +42,7 @@ NAMES = {"lj": "Lennard-Jones", "sw": "Stillinger-Weber", "ka": "Kob-Andersen"}
 SYSTEMS = {
     "lj": System(lambda: fcc(0.8442, 0.0), lennard_jones, CUTOFF, 1.0 * EPSILON, 1.0, 3.0 * EPSILON),
     "sw": System(silicon, stillinger_weber, 3.78, 2000 * ase.units.kB, 1.0, 4000 * ase.units.kB),
-    "ka": System(lambda: fcc(1.2, 0.2), lennard_jones, CUTOFF, 1.0 * EPSILON, 1.0, 3.0 * EPSILON),
+    "ka": System(lambda: fcc(1.2, 0.2), lennard_jones, CUTOFF, 1.0 * EPSILON, 0.5, 3.0 * EPSILON),
 }
 
 

@@ -75,6 +75,8 @@ def trajectory(system: System, file: Path) -> list[ase.Atoms]:
         if steps == sampled:
             dynamics.attach(lambda: frames.append(labelled(atoms)), interval=EVERY)
         dynamics.run(steps)
+        if not atoms.get_temperature() * ase.units.kB < 3 * system.melt:
+            raise SystemExit(f"{file.name}: {atoms.get_temperature():.3g} K: the time step is too long")
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_suffix(".unfinished")
     ase.io.write(unfinished, frames[1:], format="extxyz")
