@@ -50,3 +50,15 @@ def test_workers_that_are_cut_off_get_a_fresh_start(asked, monkeypatch, capsys):
     pause()
     with pytest.raises(SetupError, match="after 3 fresh starts"):
         pause()
+
+
+def test_pauses_are_longer_where_a_look_takes_long(asked, monkeypatch):
+    slept = []
+    clock = iter([0.0, 0.01, 0.02, 0.42, 0.43, 9.0, 9.1])  # CPU seconds: before and after each look
+    monkeypatch.setattr(watching, "workers_are_cut_off", lambda: False)
+    monkeypatch.setattr(watching.time, "sleep", slept.append)
+    monkeypatch.setattr(watching.time, "process_time", lambda: next(clock))
+    pause = watching.Pause("mine", 1.0, "")
+    for _ in range(3):
+        pause()
+    assert slept == pytest.approx([1.0, 10.0, 30.0])

@@ -14,6 +14,8 @@ CUT_OFF_SECONDS = 60.0
 """Longer than workers take to start and the broker to write its status."""
 FRESH_STARTS = 3
 """Of a daemon whose workers are cut off each time; then a person has to look."""
+LOOK_SHARE, LONGEST_PAUSE = 0.04, 30.0
+"""Of a core, and seconds: where a look at thousands of labels takes its time, pauses are longer."""
 
 
 class Pause:
@@ -24,16 +26,19 @@ class Pause:
     """
 
     def __init__(self, profile: str, seconds: float, advice: str) -> None:
-        """`seconds` from look to look; `advice` follows what is said where nothing can go on until a person acts."""
+        """`seconds` between looks; `advice` follows what is said where nothing can go on until a person acts."""
         self.profile, self.seconds, self.advice = profile, seconds, advice
         self.fresh_starts = 0
+        self.looking_since = time.process_time()
 
     def __call__(self) -> None:
         """Wait. Raises SetupError where the daemon was stopped, or fresh starts do not help."""
         if not daemon_is_running():
             start = f"verdi -p {self.profile} daemon start"
             raise SetupError(f"the daemon has stopped, so nothing goes on; start it with `{start}`, {self.advice}")
-        time.sleep(self.seconds)
+        looked = time.process_time() - self.looking_since
+        time.sleep(max(self.seconds, min(LONGEST_PAUSE, looked / LOOK_SHARE)))
+        self.looking_since = time.process_time()
         if not workers_are_cut_off():
             return
         time.sleep(CUT_OFF_SECONDS)
