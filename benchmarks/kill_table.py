@@ -18,7 +18,6 @@ import os
 import random
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -190,7 +189,7 @@ def trial(where: Site, number: int, seed: int, duration: float, truth: list[dict
         time.sleep(0.02)
     for victim in victims:
         with contextlib.suppress(psutil.NoSuchProcess):
-            os.kill(victim.pid, signal.SIGKILL)
+            victim.kill()
     killed_after = time.monotonic() - began
     newest = (where.status(pk)["iterations"] or [{"number": 0, "stage": "start"}])[-1]
     last, remedies = to_the_end(where, pk)
