@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -11,16 +10,14 @@ from typing import Any, NamedTuple
 from aiida import orm
 from aiida.common.exceptions import NotExistent
 from aiida.common.links import LinkType
-from plumpy.process_states import ProcessState
 
 from .accounts import account_summary
+from .called import children, newest_attempts
 
 NOT_SUBMITTED = "not_submitted"
 """Reason of a label that was never begun, because the campaign came to a limit first."""
 LARGEST_PK = 2**31
 """Databases refuse to look for larger ones."""
-NEVER_BEGAN = "never began, for its caller died before it could"
-"""Status of a process to which `argonaut repair` has given an end."""
 GIVEN_UP = "argonaut_given_up"
 """Extra of a work chain that may try again: pks of failed attempts that no other one will follow."""
 STAGES = ("generate", "explore", "select", "label", "train", "evaluate")
@@ -255,44 +252,10 @@ def current_stage(node: orm.WorkChainNode, called: dict[str, orm.ProcessNode]) -
     return started[-1] if started else "plan"
 
 
-def children(node: orm.ProcessNode) -> dict[str, Any]:
-    """Called processes by call link label, the oldest of several; those that never came to life are left out."""
-    links = node.base.links.get_outgoing(link_type=(LinkType.CALL_CALC, LinkType.CALL_WORK)).all()
-    newest_first = sorted(links, key=lambda link: int(link.node.pk or 0), reverse=True)
-    return {link.link_label: link.node for link in newest_first if not is_stillborn(link.node)}
-
-
-def is_stillborn(node: orm.ProcessNode) -> bool:
-    """Whether a called process was stored, but its caller died before it could be started: nothing will ever run it.
-
-    AiiDA stores the child (without a state), notes it as 'created', stores its checkpoint, and then sends its task
-    (`Process.on_create`, `Process.on_entered`, `Runner.submit`). A healthy child that waits for a worker is thus
-    'created' with a checkpoint; one without was cut off on the way there. Process functions have no checkpoints and
-    run inside their caller: a missing checkpoint says nothing about them. `argonaut repair` gives them an end, by which
-    they are known from then on.
-    """
-    if not isinstance(node, orm.WorkChainNode | orm.CalcJobNode):
-        return False
-    if node.process_status == NEVER_BEGAN:
-        return True
-    return node.process_state in (None, ProcessState.CREATED) and node.checkpoint is None
-
-
 def stages(iteration: orm.ProcessNode) -> dict[str, Any]:
     """The stages of an iteration that have begun, each by its newest attempt."""
     newest = {stage: newest_attempts(iteration, stage).get(stage) for stage in STAGES}
     return {stage: node for stage, node in newest.items() if node is not None}
-
-
-def newest_attempts(node: orm.ProcessNode, kind: str) -> dict[str, Any]:
-    """The newest attempt at each piece of work: of children KIND[_NNN][_attempt_K], that with the largest K by name."""
-    newest: dict[str, tuple[int, Any]] = {}
-    for label, child in children(node).items():
-        parts = re.fullmatch(rf"({kind}(?:_\d+)?)(?:_attempt_(\d+))?", label)
-        if parts is not None:
-            attempt = (int(parts[2] or 1), child)
-            newest[parts[1]] = max(newest.get(parts[1], attempt), attempt, key=lambda one: one[0])
-    return {name: child for name, (_, child) in newest.items()}
 
 
 def state(node: orm.ProcessNode) -> dict[str, Any]:

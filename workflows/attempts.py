@@ -57,10 +57,11 @@ class AttemptsWorkChain(WindowWorkChain):
         if self.ctx.limit is None:
             self._follow_up()
         names = {self.attempt_label(name): name for name in self.ctx.attempts}
-        if self.ctx.limit is None and names.keys() - self.children().keys():
+        started = self.children().keys()
+        if self.ctx.limit is None and names.keys() - started:
             self.ctx.limit = self.limit()
         if self.ctx.limit is not None:
-            names = {label: name for label, name in names.items() if label in self.children()}
+            names = {label: name for label, name in names.items() if label in started}
         ended = self.fill_window(names, width, lambda label: submit(names[label]))
         self.ctx.decided = len(ended) == len(names) and (self.ctx.limit is not None or not self._follow_up())
         return ended
@@ -73,7 +74,8 @@ class AttemptsWorkChain(WindowWorkChain):
 
     def unstarted(self) -> list[str]:
         """The pieces of work whose current attempt a limit has kept from being started."""
-        return [name for name in self.ctx.attempts if name not in self.last_attempts()]
+        started = self.last_attempts()
+        return [name for name in self.ctx.attempts if name not in started]
 
     def _give_up(self, node: orm.ProcessNode) -> None:
         """Note in the record that no other attempt follows one that failed: until then it may be rescued."""
@@ -86,7 +88,7 @@ class AttemptsWorkChain(WindowWorkChain):
         for name, attempt in self.ctx.attempts.items():
             label = self.attempt_label(name)
             node = children.get(label)
-            if node is None or not node.is_terminated or label in self.ctx.settled:
+            if node is None or label in self.ctx.settled or not self.has_ended(node):
                 continue
             reason = self.worth_another(name, attempt, node)
             if reason is None:

@@ -11,7 +11,7 @@ from aiida import orm
 from aiida.engine import ExitCode, ToContext, if_, while_
 from aiida.plugins import CalculationFactory
 
-from ..provenance_db.queries import newest_attempts
+from ..provenance_db.called import newest_attempts
 from .attempts import AttemptsWorkChain
 from .data import CommitteeData, ConfigurationsData, DatasetData
 from .functions import (

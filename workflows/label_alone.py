@@ -18,7 +18,8 @@ from ..dft_inputs.protocol import Protocol, ProtocolError
 from ..mlip.labelling import loss_document
 from ..mlip.sanity import unphysical
 from ..mlip.settings import SettingsError, parsed_yaml, read_mapping, settings_from_mapping
-from ..provenance_db.queries import LARGEST_PK, is_stillborn
+from ..provenance_db.called import is_stillborn
+from ..provenance_db.queries import LARGEST_PK
 from .builder import check_options
 from .config import default_options, plain, protocol_request
 from .config_keys import CampaignConfig, GenerateConfig, LabelConfig, StageConfig

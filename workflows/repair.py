@@ -23,7 +23,8 @@ from aiida import orm
 from aiida.common.links import LinkType
 from plumpy.process_states import ProcessState
 
-from ..provenance_db.queries import NEVER_BEGAN, chain, descendants, is_stillborn
+from ..provenance_db.called import NEVER_BEGAN, is_stillborn
+from ..provenance_db.queries import chain, descendants
 from .daemon import Daemon
 from .pw_failures import bar_calculations, damage
 

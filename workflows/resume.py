@@ -14,7 +14,8 @@ import yaml
 from aiida import orm
 
 from ..mlip.settings import SettingsError, parsed_yaml
-from ..provenance_db.queries import chain, descendants, is_stillborn, own_iterations
+from ..provenance_db.called import is_stillborn
+from ..provenance_db.queries import chain, descendants, own_iterations
 from .budget import limit_reached, too_many_labels
 from .builder import builder_of
 from .config import config_from_document

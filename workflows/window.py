@@ -18,7 +18,7 @@ from aiida.engine import WorkChain
 from aiida.engine.processes.workchains.awaitable import Awaitable
 from plumpy.process_states import ProcessState
 
-from ..provenance_db.queries import children as called_by_label
+from ..provenance_db.called import Called
 from .patience import be_patient
 from .thrift import be_thrifty
 
@@ -29,9 +29,18 @@ be_thrifty()
 class WindowWorkChain(WorkChain):
     """A work chain that may wait for the first of several children, and adopts children it already has."""
 
+    _seen: Called | None = None
+    """In memory only: made anew by a worker that goes on with this process."""
+
     def children(self) -> dict[str, orm.ProcessNode]:
         """Every child called so far by its call link label; the oldest where a crash made two of one label."""
-        return called_by_label(self.node)
+        if self._seen is None:
+            self._seen = Called(self.node)
+        return self._seen.look()
+
+    def has_ended(self, child: orm.ProcessNode) -> bool:
+        """Whether a child had ended when the children were looked at last."""
+        return self._seen is not None and self._seen.has_ended(child)
 
     def submit_once(self, label: str, process: Any, inputs: dict[str, Any]) -> orm.ProcessNode:
         """Submit a child under a label that is unique within this work chain, or adopt the one that exists."""
@@ -57,7 +66,7 @@ class WindowWorkChain(WorkChain):
         wanted = list(labels)
         for label in wanted:
             if label in existing:
-                (ended if existing[label].is_terminated else running)[label] = existing[label]
+                (ended if self.has_ended(existing[label]) else running)[label] = existing[label]
         for label in wanted:
             if label not in existing and len(running) < width:
                 running[label] = submit(label)

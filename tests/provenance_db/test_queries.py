@@ -44,7 +44,7 @@ def test_a_child_that_nothing_will_run_is_no_child(kind, cut_off, campaign, proc
     """As `Runner.submit` leaves it: stored, then with a checkpoint, then at work, then done and without again."""
     from aiida import orm
 
-    from aiida_argonaut.provenance_db.queries import children, is_stillborn
+    from aiida_argonaut.provenance_db.called import children, is_stillborn
 
     def child(link, state):
         return process("TrainCalculation", campaign, link, state=state, kind=getattr(orm, kind))
@@ -65,7 +65,7 @@ def test_a_child_that_nothing_will_run_is_no_child(kind, cut_off, campaign, proc
 def test_a_function_needs_no_checkpoint_to_live(state, campaign, process):
     from aiida import orm
 
-    from aiida_argonaut.provenance_db.queries import children, is_stillborn
+    from aiida_argonaut.provenance_db.called import children, is_stillborn
 
     function = process("merge_datasets", campaign, "CALL", state=state, kind=orm.CalcFunctionNode)
     assert not is_stillborn(function)

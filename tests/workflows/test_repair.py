@@ -52,7 +52,7 @@ def test_a_healthy_campaign_is_left_alone(campaign, process):
 
 
 def test_children_that_never_began_get_an_end(campaign, process):
-    from aiida_argonaut.provenance_db.queries import children
+    from aiida_argonaut.provenance_db.called import children
 
     dead = process("IterationWorkChain", campaign, "iteration_00", state="created")
     living = process("IterationWorkChain", campaign, "iteration_00", state="waiting")

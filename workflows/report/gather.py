@@ -13,7 +13,8 @@ from ase.data import atomic_numbers
 
 from ...mlip.frames import LabelledFrame
 from ...mlip.fresh import by_id
-from ...provenance_db.queries import STAGES, campaign_summary, chain, children, iterations, references, stages
+from ...provenance_db.called import children
+from ...provenance_db.queries import STAGES, campaign_summary, chain, iterations, references, stages
 from ...provenance_db.spending import jobs, spent
 from .story import Fresh, Said, Story
 
