@@ -4,11 +4,13 @@ Nothing here imports AiiDA before a fixture asks for it, so that tests of mlip a
 AiiDA makes its folder on import: AIIDA_PATH points to a temporary one from the start, so that no ~/.aiida is touched.
 """
 
+import contextlib
 import itertools
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,19 +18,61 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 BIN = Path(sys.executable).parent
 COUNTER = itertools.count()
-SUMMARIES = """
-import json, sys, time
-from aiida import load_profile
-load_profile("argonaut")
-from aiida_argonaut.provenance_db.queries import campaign_summary, load_campaign
-while True:
-    print(json.dumps(campaign_summary(load_campaign(sys.argv[1]))), flush=True)
-    time.sleep(0.3)
+NO_LOGIN_SHELL = """
+from aiida import load_profile, orm
+load_profile()
+orm.load_computer("localhost").configure(use_login_shell=False)
 """
+"""A login shell may take longer than what AiiDA asks of it, once a second for every daemon worker."""
+COMMANDS = """
+import atexit, gc, importlib, json, os, pkgutil, signal, sys
+code = 1
+def leave():
+    sys.stdout.flush(), sys.stderr.flush(), os._exit(code)
+atexit.register(leave)  # the first is the last to be called: nothing is taken apart
+from aiida.cmdline.commands import cmd_config, cmd_daemon, cmd_process, cmd_status
+from aiida.cmdline.commands.cmd_verdi import verdi
+from aiida.manage.configuration.settings import AiiDAConfigDir
+from aiida.storage.sqlite_dos import backend
+from aiida_argonaut import provenance_db, workflows
+from aiida_argonaut.cli import argonaut
+for package in (provenance_db, workflows):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+gc.freeze()
+for line in sys.stdin:
+    asked = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        break
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+else:
+    os._exit(0)
+signal.alarm(asked["timeout"])
+os.chdir(asked["folder"])
+os.environ.clear()
+os.environ.update(asked["environment"])
+for number, name in enumerate((os.devnull, *asked["files"])):
+    os.dup2(os.open(name, os.O_WRONLY if number else os.O_RDONLY), number)
+AiiDAConfigDir.set()
+command, *words = asked["words"]
+sys.argv = ["-c", *words[2:]] if command == "python" else [command, *words]
+try:
+    if command == "python":
+        exec(compile(words[1], "-c", "exec"), {"__name__": "__main__"})
+    else:
+        {"argonaut": argonaut, "verdi": verdi}[command].main(words, prog_name=command)
+    code = 0
+except SystemExit as end:
+    code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    raise
+"""
+"""Runs commands as processes of their own that find everything imported: imports take longer than most commands."""
 
 
 def pytest_configure(config):
@@ -58,23 +102,57 @@ def profile():
     return load_profile(made, allow_switch=True)
 
 
+class Commands:
+    """A process that has imported what commands need, and forks for each command that it is asked to run."""
+
+    def __init__(self):
+        environment = {**os.environ, "PATH": os.pathsep.join([str(BIN), os.environ["PATH"]])}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", COMMANDS], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def run(self, words, folder, environment, timeout):
+        """As subprocess.run with captured output; `words` begin with argonaut, verdi, or python -c."""
+        with tempfile.TemporaryDirectory() as scratch:
+            files = [Path(scratch) / name for name in ("stdout", "stderr")]
+            for path in files:
+                path.touch()
+            asked = {"words": words, "folder": str(folder), "environment": environment, "timeout": timeout,
+                     "files": list(map(str, files))}  # fmt: skip
+            self.process.stdin.write(json.dumps(asked) + "\n")
+            self.process.stdin.flush()
+            code = int(self.process.stdout.readline())
+            if code == -signal.SIGALRM:
+                raise subprocess.TimeoutExpired(words, timeout)
+            return subprocess.CompletedProcess(words, code, *(path.read_text() for path in files))
+
+    def end(self):
+        """Let the process end."""
+        self.process.communicate()
+
+
 class Deployment:
     """A folder with an AiiDA configuration of its own, in which commands run as a user would run them."""
 
-    def __init__(self, folder):
-        self.folder = Path(folder)
+    def __init__(self, folder, commands):
+        self.folder, self.commands = Path(folder), commands
         self.environment = {
             **os.environ,
             "AIIDA_PATH": str(self.folder),
             "PATH": os.pathsep.join([str(BIN), os.environ["PATH"]]),
         }
 
-    def run(self, *command, exit_code=0, timeout=900):
+    def run(self, *command, folder=".", exit_code=0, timeout=900):
         """Run a command; a return code other than `exit_code` (None: any) fails the test with what it said."""
-        words = [str(word) for word in command]
-        done = subprocess.run(
-            words, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=timeout, check=False
-        )
+        words, place = [str(word) for word in command], self.folder / folder
+        forked = words[0] in ("argonaut", "verdi") or words[:2] == ["python", "-c"]
+        if forked and (self.folder / ".aiida").is_dir():  # what the very first one says is import's part, too
+            done = self.commands.run(words, place, self.environment, timeout)
+        else:
+            done = subprocess.run(
+                words, cwd=place, env=self.environment, capture_output=True, text=True, timeout=timeout,
+                check=False,
+            )  # fmt: skip
         if exit_code is not None and done.returncode != exit_code:
             text = f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
             pytest.fail(f"`{' '.join(words)}` ended {done.returncode}, expected {exit_code}:\n{text}")
@@ -96,46 +174,44 @@ class Deployment:
         return json.loads(self.run("argonaut", "status", pk, "--json", exit_code=exit_code).stdout)
 
     def until(self, pk, told, seconds=300):
-        """Wait until the summary of a running campaign fulfils a condition, and return it.
-
-        One process looks again and again: a command for each look would take the cores from the campaign.
-        """
+        """Wait until the summary of a running campaign fulfils a condition, and return it."""
         end = time.monotonic() + seconds
-        command = [sys.executable, "-c", SUMMARIES, str(pk)]
-        with subprocess.Popen(
-            command, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, text=True
-        ) as look:
-            try:
-                for line in look.stdout:
-                    summary = json.loads(line)
-                    if told(summary):
-                        return summary
-                    assert summary["state"] not in ("finished", "excepted", "killed"), summary
-                    assert time.monotonic() < end, summary
-            finally:
-                look.kill()
-        pytest.fail("the summaries ended")
+        while not told(summary := self.status(pk, exit_code=None)):
+            assert summary["state"] not in ("finished", "excepted", "killed"), summary
+            assert time.monotonic() < end, summary
+            time.sleep(0.3)
+        return summary
 
     def stop(self):
         """Stop the daemon, whatever has happened before, and wait until its processes are gone."""
         for _ in range(20):  # a busy daemon may not answer at once
-            for command in (["stop", "--timeout", "60"], ["status"]):
-                done = subprocess.run(
-                    [BIN / "verdi", "daemon", *command], env=self.environment, capture_output=True, check=False
-                )
-            if done.returncode != 0:
+            self.run("verdi", "daemon", "stop", "--timeout", 60, exit_code=None)
+            if self.run("verdi", "daemon", "status", exit_code=None).returncode != 0:
                 break
             time.sleep(0.5)
+        for process in psutil.process_iter():  # a supervisor that was killed leaves one that counts for it
+            with contextlib.suppress(psutil.Error):
+                if "circus" in " ".join(process.cmdline()) and process.environ().get("AIIDA_PATH") == str(self.folder):
+                    process.kill()
 
 
 @pytest.fixture(scope="session")
-def deployment():
+def deployments():
+    """deployments(folder) -> a Deployment in which nothing is made yet."""
+    commands = Commands()
+    yield lambda folder: Deployment(folder, commands)
+    commands.end()
+
+
+@pytest.fixture(scope="session")
+def deployment(deployments):
     """`argonaut setup` and `verdi daemon start 2` in a folder of their own; all stopped and removed at the end."""
     if shutil.which("pw.x") is None:
         pytest.skip("pw.x is not on PATH; `make test` installs it")
-    made = Deployment(tempfile.mkdtemp(prefix="argonaut-deployment-"))
+    made = deployments(tempfile.mkdtemp(prefix="argonaut-deployment-"))
     try:
         made.run("argonaut", "setup")
+        made.run("python", "-c", NO_LOGIN_SHELL)
         made.run("verdi", "daemon", "start", "2")
         yield made
     finally:

@@ -38,9 +38,7 @@ def label(deployment, folder):
     """Run `argonaut label` in the folder."""
 
     def ran(*words, exit_code=0):
-        return deployment.run(
-            "bash", "-c", f"cd label && argonaut label {' '.join(map(str, words))}", exit_code=exit_code
-        )
+        return deployment.run("argonaut", "label", *words, folder=folder, exit_code=exit_code)
 
     return ran
 

@@ -11,7 +11,7 @@ RECIPE = {
 CALCULATOR = "ase.calculators.lj:LennardJones"
 PARAMETERS = {"sigma": 0.6, "epsilon": 0.1, "rc": 4.0}
 SMALL = {
-    "train": {"members": 2, "steps": 15, "records": 3},
+    "train": {"members": 2, "steps": 4, "records": 1},
     "explore": {"dataset_starts": 2, "steps": 10, "min_steps": 5, "sample_interval": 5},
     "select": {"count": 3, "random_fraction": 0.34},
     "stop": {"iterations": 0},
@@ -23,11 +23,11 @@ def own(deployment):
     """A folder with labels.extxyz (8 frames), own.extxyz (2 configurations) and model/, made by the commands."""
     folder = deployment.folder / "own"
     folder.mkdir()
-    for name, content in (("recipe", RECIPE), ("parameters", PARAMETERS), ("settings", {"steps": 20, "records": 2})):
+    for name, content in (("recipe", RECIPE), ("parameters", PARAMETERS), ("settings", {"steps": 4, "records": 1})):
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
 
     def run(*words):
-        deployment.run("bash", "-c", f"cd own && argonaut {' '.join(words)}")
+        deployment.run("argonaut", *" ".join(words).split(), folder=folder)
 
     run("generate", "recipe.yaml", "-n 8 --seed 1 -o starts.extxyz")
     run("label-ase", "starts.extxyz", f"--calculator {CALCULATOR} --parameters parameters.yaml -o labelled")
@@ -40,12 +40,12 @@ def own(deployment):
 def campaign(deployment, own):
     """Run a campaign file beside the files and return its node."""
 
-    def ran(name, **sections):
+    def ran(name, exit_code=0, **sections):
         from aiida_argonaut.provenance_db.queries import load_campaign
 
         path = own / f"{name}.yaml"
         path.write_text(yaml.safe_dump({"seed": 5, **SMALL, **sections}))
-        pk = deployment.finish(path)
+        pk = deployment.finish(path, exit_code)
         assert "0 nodes without provenance" in deployment.run("argonaut", "audit", pk).stdout
         return load_campaign(pk)
 
@@ -102,7 +102,10 @@ def test_a_committee_is_tuned_and_own_structures_are_kept(record, own, campaign)
 
 
 def test_own_structures_in_a_recipe_are_kept_marked_and_stored(record, own, campaign):
-    """CIF and extended XYZ in a recipe of counts and weights; the later iteration goes on behind them."""
+    """CIF and extended XYZ in a recipe of counts and weights; the later iteration goes on behind them.
+
+    It ends when it has generated: no trajectory keeps to such small forces.
+    """
     import ase.build
     import ase.io
 
@@ -112,11 +115,14 @@ def test_own_structures_in_a_recipe_are_kept_marked_and_stored(record, own, camp
     mine = {"source": "user", "files": ["beryllium.cif", "own.extxyz"], "copies": 1}
     node = campaign(
         "recipe_files",
+        exit_code=1,
         generate={"recipe": {"sources": [{**RECIPE, "weight": 2}, mine]}, "seed_set": 8, "starts": 3, "workers": 2},
         label={"labeller": "ase", "calculator": CALCULATOR, "parameters": PARAMETERS},
+        explore={**SMALL["explore"], "max_force": 1e-9},
         stop={"iterations": 1},
     )
     (own / "beryllium.cif").unlink()
+    assert node.exit_status == 402
     assert node.inputs.recipe_files.user_1.n_frames == 3
     seed_set, later = iterations(node)
     made = [part.base.links.get_outgoing(link_label_filter="generate%").all_nodes()[0] for part in (seed_set, later)]

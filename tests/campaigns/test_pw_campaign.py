@@ -25,7 +25,7 @@ CAMPAIGN = {
         "clean_scratch": True,
         "reference_atoms": False,
     },
-    "train": {"members": 2, "steps": 10, "records": 2},
+    "train": {"members": 2, "steps": 4, "records": 1},
     "explore": {"dataset_starts": 1, "steps": 10, "min_steps": 5, "sample_interval": 5},
     "select": {"count": 2},
     "stop": {"iterations": 1},

@@ -32,7 +32,7 @@ def labelled(deployment):
     ase.io.write(folder / "cells.extxyz", [pair("H2", 0.8), pair("He2", 1.3)])
     (folder / "tiny.yaml").write_text(yaml.safe_dump({"stringency": "fast", **OVERRIDES}))
     words = "cells.extxyz --protocol tiny.yaml --spin collinear --reference-atoms -o out.extxyz --json"
-    return json.loads(deployment.run("bash", "-c", f"cd atoms && argonaut label {words}").stdout)
+    return json.loads(deployment.run("argonaut", "label", *words.split(), folder=folder).stdout)
 
 
 @pytest.fixture(scope="module")

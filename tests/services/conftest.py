@@ -1,7 +1,6 @@
 """Real servers for the tests: PostgreSQL and RabbitMQ of the Debian packages, in temporary folders, on loopback."""
 
 import os
-import runpy
 import shutil
 import socket
 import subprocess
@@ -20,9 +19,6 @@ RABBITMQ_SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 ADMIN = "admin-" + "1f0a2b"
 USER = "user-" + "77c9de"
 """Passwords of the test servers, to be looked for in whatever commands say."""
-
-
-DEPLOYMENT = runpy.run_path(str(Path(__file__).parents[1] / "conftest.py"))["Deployment"]
 
 
 @dataclass(frozen=True)
@@ -79,11 +75,11 @@ def password():
 
 
 @pytest.fixture(scope="session")
-def new_deployment():
+def new_deployment(deployments):
     """Make a deployment in a folder, with the passwords of the user aiida in its environment."""
 
     def made(folder):
-        deployment = DEPLOYMENT(folder)
+        deployment = deployments(folder)
         deployment.environment.update(PGPASSWORD=USER, AIIDA_BROKER_PASSWORD=USER)
         return deployment
 

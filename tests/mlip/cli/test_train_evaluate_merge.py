@@ -55,7 +55,7 @@ def test_a_training_that_was_paused_goes_on_as_if_it_had_not_been(data):
 
 
 def test_a_training_that_was_killed_goes_on_as_if_it_had_not_been(data):
-    (data / "long.yaml").write_text("steps: 200\nrecords: 20\ncheckpoint_seconds: 0.0\n")
+    (data / "long.yaml").write_text("steps: 40\nrecords: 4\ncheckpoint_seconds: 0.0\n")
     common = ["--seed", "3", "--members", "2", "--config", str(data / "long.yaml")]
     command = [Path(sys.executable).with_name("argonaut"), "train", data / "labels.extxyz", "-o", data / "k", *common]
     running = subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL)
