@@ -1,11 +1,12 @@
-"""What AiiDA adds to a label: `argonaut label` against a shell loop over the same pw.x inputs, turn by turn.
+"""What AiiDA adds to a label: `argonaut label` and PwBaseWorkChain against a shell loop, turn by turn.
 
     python benchmarks/label_overhead.py --rounds 3 -n 24
 
 Two-atom cells whose pw.x run takes some tenths of a second, in a profile of their own with a daemon of two workers.
-Each round makes new cells (nothing comes from the cache), labels them, and then runs pw.x in copies of the folders in
-which the jobs ran, two at a time. Wall time is that of the work chain, from creation to end; CPU time is that of
-the daemon and all it has waited for: pw.x runs detached from it and does not count. Results:
+Each round makes new cells (nothing comes from the cache), labels them; then submits the same inputs, their cells one
+part in a million larger, to the PwBaseWorkChain of aiida-quantumespresso alone, as many in flight; and then runs pw.x
+in copies of the folders in which the jobs ran, two at a time. Wall time is that from the first creation to the last
+end; CPU time is that of the daemon and all it has waited for: pw.x runs detached from it and does not count. Results:
 benchmarks/results/label_overhead.json. Run it on an idle machine.
 """
 
@@ -38,8 +39,39 @@ chain = orm.load_node(int(sys.argv[1]))
 jobs = [node for node in descendants(chain) if node.process_label == "PwCalculation"]
 print(json.dumps({
     "seconds": (chain.mtime - chain.ctime).total_seconds(), "folders": [job.get_remote_workdir() for job in jobs],
-    "cached": sum(job.base.caching.is_created_from_cache for job in jobs),
+    "cached": sum(job.base.caching.is_created_from_cache for job in jobs), "jobs": [job.pk for job in jobs],
 }))
+"""
+STOCK = """
+import json, sys, time
+from aiida import load_profile, orm
+from aiida.engine import submit
+from aiida.plugins import WorkflowFactory
+load_profile()
+width, *jobs = map(int, sys.argv[1:])
+wanted = []
+for job in jobs:
+    builder = orm.load_node(job).get_builder_restart()
+    calculation = {key: value for key, value in builder._inputs(prune=True).items() if key != "kpoints"}
+    atoms = builder.structure.get_ase()
+    atoms.set_cell(atoms.cell * (1 + 1e-6), scale_atoms=True)
+    options = {key: builder.metadata.options[key] for key in ("resources", "max_wallclock_seconds", "withmpi")}
+    calculation |= {"structure": orm.StructureData(ase=atoms), "metadata": {"options": options}}
+    calculation.pop("monitors", None)
+    wanted.append({"pw": calculation, "kpoints": builder.kpoints})
+begin, nodes = time.time(), []
+while True:
+    ended = orm.QueryBuilder().append(
+        orm.WorkChainNode, filters={"id": {"in": [node.pk for node in nodes] or [-1]},
+                                    "attributes.process_state": {"in": ["finished", "excepted", "killed"]}}).count()
+    if ended == len(jobs):
+        break
+    for _ in range(min(width - (len(nodes) - ended), len(wanted))):
+        nodes.append(submit(WorkflowFactory("quantumespresso.pw.base"), **wanted.pop(0)))
+    time.sleep(0.5)
+assert all(node.is_finished_ok for node in nodes), [node.exit_message for node in nodes]
+assert not any(job.base.caching.is_created_from_cache for node in nodes for job in node.called)
+print(json.dumps({"seconds": time.time() - begin}))
 """
 
 
@@ -93,6 +125,13 @@ def in_aiida(site: Site, number: int, turn: int, width: int) -> dict[str, Any]:
     return {**facts, "cpu": site.daemon_cpu() - before}
 
 
+def in_stock(site: Site, jobs: list[int], width: int) -> dict[str, float]:
+    """Run what these jobs ran in work chains of aiida-quantumespresso."""
+    before = site.daemon_cpu()
+    said = site.run("python", "-W", "ignore", "-c", STOCK, str(width), *map(str, jobs))
+    return {**json.loads(said.splitlines()[-1]), "cpu": site.daemon_cpu() - before}
+
+
 def in_shell(site: Site, folders: list[str]) -> float:
     """Wall seconds of pw.x in copies of these folders, two at a time."""
     copies = site.folder / "shell"
@@ -111,6 +150,21 @@ def _one(site: Site, folder: Path) -> None:
         subprocess.run(["pw.x", "-in", "aiida.in"], cwd=folder, env=site.environment, stdout=sink, check=True)
 
 
+def table(found: dict[str, Any]) -> list[str]:
+    """The table of docs/prices.md."""
+    told = {key: f"{value:.2f}" for key, value in found["per_label"].items()}
+    rows = [("PwBaseWorkChain alone", "stock"), ("`argonaut label`", "label")]
+    return [
+        "| | wall, s | above the shell loop, s | CPU of the daemon, s |",
+        "|---|---|---|---|",
+        f"| shell loop | {told['shell_wall_s']} | - | - |",
+        *(
+            f"| {name} | {told[f'{key}_wall_s']} | {told[f'{key}_above_wall_s']} | {told[f'{key}_cpu_s']} |"
+            for name, key in rows
+        ),
+    ]
+
+
 def main() -> None:
     """Measure, keep, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -126,20 +180,25 @@ def main() -> None:
         in_aiida(site, 4, -1, options.width)  # imports
         for turn in range(options.rounds):
             ours = in_aiida(site, options.n, turn, options.width)
+            stock = in_stock(site, ours["jobs"], options.width)
             shell = in_shell(site, ours["folders"])
-            rounds.append({
-                "aiida_wall_s": round(ours["seconds"] / options.n, 2), "shell_wall_s": round(shell / options.n, 2),
-                "above_wall_s": round((ours["seconds"] - shell) / options.n, 2),
-                "daemon_cpu_s": round(ours["cpu"] / options.n, 2), "cached": ours["cached"],
-            })  # fmt: skip
+            figures = {
+                "label_wall_s": ours["seconds"], "stock_wall_s": stock["seconds"], "shell_wall_s": shell,
+                "label_above_wall_s": ours["seconds"] - shell, "stock_above_wall_s": stock["seconds"] - shell,
+                "label_cpu_s": ours["cpu"], "stock_cpu_s": stock["cpu"],
+            }  # fmt: skip
+            rounds.append({key: round(value / options.n, 2) for key, value in figures.items()})
+            if ours["cached"]:
+                raise SystemExit(f"{ours['cached']} labels came from the cache")
             print(json.dumps(rounds[-1]), flush=True)
     finally:
         subprocess.run(["verdi", "daemon", "stop", "--timeout", "60"], env=site.environment, check=False)
         shutil.rmtree(site.folder, ignore_errors=True)
     command = f"python benchmarks/label_overhead.py --rounds {options.rounds} -n {options.n} --width {options.width}"
-    middle = {key: statistics.median(each[key] for each in rounds) for key in ("above_wall_s", "daemon_cpu_s")}
-    RESULTS.write_text(json.dumps({"command": command, "per_label": middle, "rounds": rounds}, indent=1) + "\n")
-    print(json.dumps(middle))
+    middle = {key: round(statistics.median(each[key] for each in rounds), 3) for key in rounds[0]}
+    found = {"command": command, "per_label": middle, "rounds": rounds}
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+    print(*table(found), sep="\n")
 
 
 if __name__ == "__main__":

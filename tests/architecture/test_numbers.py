@@ -72,6 +72,12 @@ def test_the_gain_of_the_ladder_is_what_was_measured(benchmark_named) -> None:
     assert [line for line in benchmark_named("rescue_gain").table(rows) if line not in DOCUMENT] == []
 
 
+def test_the_overhead_of_a_label_is_what_was_measured(benchmark_named) -> None:
+    found = json.loads((RESULTS / "label_overhead.json").read_text())
+    document = (ROOT / "docs" / "prices.md").read_text()
+    assert [line for line in benchmark_named("label_overhead").table(found) if line not in document] == []
+
+
 def test_the_kill_table_is_what_was_measured(benchmark_named) -> None:
     module = benchmark_named("kill_table")
     rows = json.loads((RESULTS / "kill_table.json").read_text())["trials"]
