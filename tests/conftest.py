@@ -191,7 +191,7 @@ class Deployment:
             time.sleep(0.5)
         for process in psutil.process_iter():  # a supervisor that was killed leaves one that counts for it
             with contextlib.suppress(psutil.Error):
-                if "circus" in " ".join(process.cmdline()) and process.environ().get("AIIDA_PATH") == str(self.folder):
+                if "circus" in (words := " ".join(process.cmdline())) and str(self.folder) in words:
                     process.kill()
 
 
