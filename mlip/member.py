@@ -37,6 +37,8 @@ from .units import GPA
 
 ROUNDING = 1e-6
 """0.58 * 50 is less than 29."""
+VALIDATION_SHARE = 0.1
+"""Of the time between two validations, at most, where the training has a budget of time."""
 
 Report = Callable[[int, float, Mapping[str, Any]], None]
 """report(seed of the member, progress 0..1, latest line of the metrics)."""
@@ -55,6 +57,8 @@ class Member:
     """Monotonic time in s at which it pauses with a checkpoint."""
     steps: dict[Any, tuple[Step, float]] = field(default_factory=dict)
     """Compiled steps by sizes and weights, shared by the members of a committee."""
+    next_validation: float = 0.0
+    """Monotonic time in s before which a training by time is not validated again."""
 
     def first_state(self, weights: Parameters | None) -> TrainingState:
         """Random weights; or given ones, validated at once, so that they are the best until something better comes."""
@@ -132,8 +136,10 @@ class Member:
 
     def record(self, state: TrainingState, progress: float) -> bool:
         """Validate the averaged weights, keep them if they are the best so far, note it down; False if not finite."""
-        settings = self.plan.settings
+        settings, began = self.plan.settings, time.monotonic()
         measured = validate(self, self.network(state), state.average)
+        ended = time.monotonic()
+        self.next_validation = ended + (ended - began) / VALIDATION_SHARE
         if not math.isfinite(measured["loss"]):
             return False
         state.since_best += 1
@@ -154,6 +160,8 @@ class Member:
         return True
 
     def _record_due(self, state: TrainingState, progress: float) -> bool:
+        if self.budget is not None and progress < 1 and time.monotonic() < self.next_validation:
+            return False
         records = self.plan.settings.records
         last = state.metrics[-1]["progress"] if state.metrics else 0.0
         return progress >= 1 or math.floor(progress * records + ROUNDING) > math.floor(last * records + ROUNDING)

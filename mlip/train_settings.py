@@ -64,7 +64,7 @@ class TrainSettings:
     bootstrap: bool = False
     """Train each member on its own resampling of the training frames."""
     records: int = 50
-    """Validations, and lines of metrics.jsonl, per member."""
+    """Validations, and lines of metrics.jsonl, per member; fewer with a budget of which they would take a tenth."""
     checkpoint_seconds: float = 60.0
     """Time between checkpoints, s."""
     rollbacks: int = 4

@@ -1,6 +1,7 @@
 """The potentials that the examples take as truth, and what molecular dynamics with a model is judged by."""
 
 import importlib
+import json
 import math
 import sys
 from pathlib import Path
@@ -199,3 +200,10 @@ def test_results_are_kept_line_by_line_and_told_as_a_table(example, tmp_path):
     assert rows[0].count("|") == rows[1].count("|") == leignn.lines(found)[0].count("|")
     assert "without at 0.007 ps" in rows[0]
     assert rows[1].endswith("| no |")
+
+
+@pytest.mark.parametrize("name", ["a2i", "leignn"])
+def test_the_table_of_a_claim_is_what_was_measured(example, name):
+    found = json.loads((FOLDER / "results" / f"{name}.json").read_text())
+    document = (FOLDER.parents[1] / "docs" / f"{name}.md").read_text()
+    assert [line for line in example(name).lines(found) if line not in document] == []

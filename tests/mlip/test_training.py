@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import replace
+from types import SimpleNamespace
 
 import ase.build
 import numpy as np
@@ -73,6 +74,24 @@ def test_budget_ends_training_with_a_usable_model():
     assert committee.metrics[-1]["progress"] == 1
     assert committee.metrics[-1]["learning_rate"] < 0.05 * settings.learning_rate
     assert np.isfinite(evaluate(committee, argon(8).frames)[0]["force_mev_per_angstrom"]["mae"])
+
+
+def test_slow_validation_takes_a_tenth_of_a_budget_of_time(monkeypatch):
+    now = [0.0]
+
+    def taking(seconds, function):
+        def slower(*given):
+            now[0] += seconds
+            return function(*given)
+
+        return slower
+
+    monkeypatch.setattr(member, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(member, "validate", taking(5.0, member.validate))
+    monkeypatch.setattr(member.Descent, "step", taking(0.5, member.Descent.step))
+    settings = dataclasses.replace(QUICK, steps=10**6, records=50)
+    committee = train_committee(argon(8), settings=settings, budget=200.0)
+    assert [line["progress"] for line in committee.metrics] == [0.02, 0.295, 0.57, 0.845, 1.0]
 
 
 def test_interrupted_training_ends_where_the_uninterrupted_one_does(tmp_path):
