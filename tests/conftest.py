@@ -5,6 +5,7 @@ AiiDA makes its folder on import: AIIDA_PATH points to a temporary one from the 
 """
 
 import contextlib
+import importlib.util
 import itertools
 import json
 import os
@@ -193,6 +194,24 @@ class Deployment:
             with contextlib.suppress(psutil.Error):
                 if "circus" in (words := " ".join(process.cmdline())) and str(self.folder) in words:
                     process.kill()
+
+
+@pytest.fixture(scope="session")
+def browser_module():
+    """tests/browser.py."""
+    spec = importlib.util.spec_from_file_location("argonaut_browser", Path(__file__).with_name("browser.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def browser(browser_module):
+    path = browser_module.executable()
+    if path is None:
+        pytest.skip("no chromium on PATH: pages are not looked at")
+    with browser_module.Browser(path) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

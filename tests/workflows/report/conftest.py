@@ -1,8 +1,6 @@
-"""Stories written by hand, and a real browser to look at their pages."""
+"""Stories written by hand."""
 
-import importlib.util
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,24 +12,6 @@ SETTINGS = {
     "select": {"config": {"near_distance": 0.05}},
     "stop": {"iterations": 2, "force_rmse": None},
 }
-
-
-@pytest.fixture(scope="session")
-def browser_module():
-    """tests/browser.py."""
-    spec = importlib.util.spec_from_file_location("argonaut_browser", Path(__file__).parents[2] / "browser.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def browser(browser_module):
-    path = browser_module.executable()
-    if path is None:
-        pytest.skip("no chromium on PATH: pages are not looked at")
-    with browser_module.Browser(path) as made:
-        yield made
 
 
 @pytest.fixture
