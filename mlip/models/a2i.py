@@ -26,16 +26,19 @@ Invariant form (preset `campaign`): tokens of distances, species and angles, att
  b(r)        radial     (2 m, n_basis)     Bessel functions times envelope
  Y_l         harmonics  (2 m, 2 l + 1)     of the bond's direction u, Y_l(u).Y_l(u') = P_l(u.u') (Legendre)
  M_l         moments    (n, 2 l + 1, C)    at first zero
+ v'           normed     any                v / sqrt(1 + mean over channels of v^2): what enters a matrix in (6) to (9)
  (5) t = f(A_species(i) + B_species(j)) * F b(r),  f = SiLU, * channel by channel
  per block, with heads that share the channels among them:
- (6) l_k = (Q x_i).(K t_k) / sqrt(width), l_0 = log N + L x_i, each bounded by 10 tanh(./10); w_k by (1)
- (7) o_i = sqrtN sum_k w_k V t_k;   M_l <- M_l + sqrtN sum_k w_k Y_l(u_k) V_l t_k
- (8) h0 = C x + c;  h = h0 + G (o, (M_l A_l).(M_l B_l));   x <- x + S (f(h) - f(h0))
- (9) p_j = (Y_l(u_j).M_l)_l;   t_j <- t_j + O (f(T (t_j, p_j) + X x_i + R (t_j, p_j)' + X' x_j + d) * F b(r))
- The prime is the same bond seen from its other end: tokens then carry what the neighbour has seen.
+ (6) l_k = (Q x'_i).(K t'_k) / sqrt(width), l_0 = log N + L x'_i, each bounded by 10 tanh(./10); w_k by (1)
+ (7) o_i = sqrtN sum_k w_k V t'_k;   M_l <- M_l + sqrtN sum_k w_k Y_l(u_k) V_l t'_k
+ (8) h0 = C x' + c;  h = h0 + G (o, (M_l A_l).(M_l B_l))';   x <- x + S (f(h) - f(h0))
+ (9) p_j = (Y_l(u_j).M_l)_l;   t_j <- t_j + O (f(T (t_j, p_j)' + X x'_i + R s_j + Z x'_j + d) * F b(r))
+ s_j is (t_j, p_j)' of the same bond seen from its other end: tokens then carry what the neighbour has seen.
  (10) energy = sum_i v.(x - x at the start) + MLP(x) - MLP(x at the start) + sum_k c_k z.t_k / sqrtN
+Without the normalisation every block squares what the one before has made, (M_l A_l).(M_l B_l), and a few steps of
+training can raise an energy by orders of magnitude; with it a block adds no more than its weights allow.
 Why (7) and (9) are self-attention among neighbours: the contraction gives p_j = sqrtN sum_k w_k P_l(cos theta_jk) V_l
-t_k per block: what the query j receives from every key k with the score w_k P_l(cos theta_jk) of species, distance and
+t'_k per block: what the query j receives from every key k with the score w_k P_l(cos theta_jk) of species, distance and
 angle. It is the kernel trick of linear attention (a score that is a product of features of j and of k), exact for
 polynomials of cos theta. The sum over k is made once per centre instead of once per pair of neighbours: the cost grows
 with the bonds, and all shapes are those of the graph, which compiled training needs.
@@ -90,12 +93,15 @@ class A2IConfig:
     """Å."""
     average_neighbours: float = 30.0
     """N, neighbours of an average atom; invariant form."""
+    norm_floor: float = 1.0
+    """The one in v / sqrt(1 + mean of v^2): smaller values stay about as they are. Invariant form."""
     cartesian: bool = False
     """The published form, whose energy changes when the structure is turned."""
 
     def __post_init__(self) -> None:
         sizes = (self.n_blocks, self.scalar_width, self.n_heads, self.key_width, self.vector_width, self.n_basis)
-        if min(*sizes, self.n_rounds, self.cutoff, self.average_neighbours) <= 0 or not 1 <= self.max_degree <= 3:
+        positive = (*sizes, self.n_rounds, self.cutoff, self.average_neighbours, self.norm_floor)
+        if min(positive) <= 0 or not 1 <= self.max_degree <= 3:
             raise ArchitectureError(f"{self}: all sizes must be positive and max_degree 1 to 3")
         if self.scalar_width % self.n_heads or (not self.cartesian and self.vector_width % self.n_heads):
             raise ArchitectureError(f"{self}: scalar_width and vector_width must be multiples of n_heads")
@@ -189,6 +195,11 @@ def swapped(values: Tensor) -> Tensor:
     return values.roll(values.shape[0] // 2, 0)
 
 
+def normed(values: Tensor, config: A2IConfig) -> Tensor:
+    """(k, channels) v / sqrt(floor + mean over channels of v^2)."""
+    return values * torch.rsqrt(config.norm_floor + values.square().mean(1, keepdim=True))
+
+
 def harmonics(unit: Tensor, degree: int) -> Tensor:
     """(m, 3) -> (m, 2 l + 1): real spherical harmonics with Y_l(u).Y_l(u') = P_l(u.u'), l = `degree` from 1 to 3."""
     x, y, z = unit.unbind(1)
@@ -218,14 +229,16 @@ def _invariant(parameters: Parameters, config: A2IConfig, graph: Graph) -> Tenso
     start, own, other = parameters["species"].index_select(0, graph.numbers).chunk(3, 1)
     ends = own.index_select(0, bonds.centre) + swapped(other.index_select(0, bonds.centre))
     centre, tokens = start, silu(ends) * filters[0].repeat(2, 1)
+    seen = normed(centre, config)
     moments: list[Tensor] | None = None
     for block in range(config.n_blocks):
         w = Weights(parameters, f"block{block}.")
-        gathered, moments = _attention(w, config, bonds, centre, tokens, moments)
-        centre = _centre_update(w, centre, gathered, moments)
+        gathered, moments = _attention(w, config, bonds, seen, normed(tokens, config), moments)
+        centre = centre + _centre_update(w, config, seen, gathered, moments)
+        seen = normed(centre, config)
         if block < config.n_blocks - 1:
             exchange, radial = config.exchanges(block + 1), filters[block + 1].repeat(2, 1)
-            tokens = _token_update(w, bonds, centre, tokens, moments, radial, exchange)
+            tokens = tokens + _token_update(w, config, bonds, seen, tokens, moments, radial, exchange)
     per_token = (bonds.envelope * tokens) @ parameters["out_token"] / bonds.root
     return _read(parameters, centre, start).index_add(0, bonds.centre, per_token)
 
@@ -233,7 +246,7 @@ def _invariant(parameters: Parameters, config: A2IConfig, graph: Graph) -> Tenso
 def _attention(
     w: Weights, config: A2IConfig, bonds: Bonds, centre: Tensor, tokens: Tensor, moments: list[Tensor] | None
 ) -> tuple[Tensor, list[Tensor]]:
-    """(1), (6), (7): o (n, d) and the new moments (n, 2 l + 1, C), sums made before they are divided."""
+    """(1), (6), (7) of normed x and t: o (n, d) and the new moments (n, 2 l + 1, C), sums made before divided."""
     heads, width, n = config.n_heads, config.n_heads * config.key_width, centre.shape[0]
     query, alone = (centre @ w("query")).split([width, heads], 1)
     key, *values = (tokens @ w("key_value")).split(
@@ -257,27 +270,34 @@ def _bounded(logits: Tensor) -> Tensor:
     return BOUND * torch.tanh(logits / BOUND)
 
 
-def _centre_update(w: Weights, centre: Tensor, gathered: Tensor, moments: list[Tensor]) -> Tensor:
-    """(8): the new x (n, d)."""
+def _centre_update(w: Weights, config: A2IConfig, centre: Tensor, gathered: Tensor, moments: list[Tensor]) -> Tensor:
+    """(8) from normed x: what is added to x, (n, d)."""
     pairs = [(moment @ mix).chunk(2, 2) for moment, mix in zip(moments, w("mix").unbind(), strict=True)]
-    known = torch.cat([gathered] + [(first * second).sum(1) for first, second in pairs], 1)
+    known = normed(torch.cat([gathered] + [(first * second).sum(1) for first, second in pairs], 1), config)
     alone = w.linear("own", centre)
-    return centre + (silu(alone + known @ w("gathered")) - silu(alone)) @ w("centre")
+    return (silu(alone + known @ w("gathered")) - silu(alone)) @ w("centre")
 
 
 def _token_update(
-    w: Weights, bonds: Bonds, centre: Tensor, tokens: Tensor, moments: list[Tensor], radial: Tensor, exchange: bool
+    w: Weights,
+    config: A2IConfig,
+    bonds: Bonds,
+    centre: Tensor,
+    tokens: Tensor,
+    moments: list[Tensor],
+    radial: Tensor,
+    exchange: bool,
 ) -> Tensor:
-    """(9): the new t (2 m, d)."""
+    """(9) from normed x: what is added to t, (2 m, d)."""
     angles = [
         (y * moment.index_select(0, bonds.centre)).sum(1) for y, moment in zip(bonds.harmonics, moments, strict=True)
     ]
-    inner = torch.cat([tokens, *angles], 1) @ w("token")
+    inner = normed(torch.cat([tokens, *angles], 1), config) @ w("token")
     inner = inner + (centre @ w("token_centre") + w("token_bias")).index_select(0, bonds.centre)
     if exchange:
         here, there = inner.chunk(2, 1)
         inner = here + swapped(there)
-    return tokens + (silu(inner) * radial) @ w("token_out")
+    return (silu(inner) * radial) @ w("token_out")
 
 
 def _read(parameters: Parameters, centre: Tensor, start: Tensor) -> Tensor:

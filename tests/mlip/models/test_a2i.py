@@ -104,6 +104,16 @@ def test_moments_are_attention_between_pairs_of_neighbours():
             torch.testing.assert_close(torch.stack([part[j] for part in found]), expected[j])
 
 
+def test_large_values_do_not_multiply_from_block_to_block(monkeypatch):
+    """Of tokens a hundred times as long; every block would square what the one before has made."""
+    config, p = CAMPAIGN, weights(CAMPAIGN)
+    graph = build_graph([molecule()], config.cutoff)
+    loud = {name: 100 * w if name == "radial" else w for name, w in p.items()}
+    assert float(energy(loud, config, graph).abs()) < 100**2 * float(energy(p, config, graph).abs())
+    monkeypatch.setattr(a2i, "normed", lambda values, config: values)
+    assert float(energy(loud, config, graph).abs()) > 100**4 * float(energy(p, config, graph).abs())
+
+
 def test_published_attention_is_softmax_and_ignores_what_has_no_weight():
     w = Weights(weights(PUBLISHED), "block0.")
     tokens = torch.randn(3, 5, 8, dtype=torch.float64)
