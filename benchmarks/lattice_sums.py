@@ -159,9 +159,9 @@ def main() -> None:
     rows = list(zip(options.atoms, found["reference"], found["alone"], found["with gradient"], strict=True))
     mean = ("mean", *(statistics.mean(found[name]) for name in ("reference", "alone", "with gradient")))
     for name, direct, ours, gradient in (*rows, mean):
-        print(f"| {name} | {direct:.1f} | {ours:.2f} | {direct / ours:.0f} | {gradient:.2f} |")
+        print(f"| {name} | {direct:.1f} | {ours:.2f} | {direct / ours:.1f} | {gradient:.2f} |")
     batch, gradient = (found[name][0] / len(options.atoms) for name in ("batch", "batch with gradient"))
-    print(f"| mean, one batch | {mean[1]:.1f} | {batch:.2f} | {mean[1] / batch:.0f} | {gradient:.2f} |")
+    print(f"| mean, one batch | {mean[1]:.1f} | {batch:.2f} | {mean[1] / batch:.1f} | {gradient:.2f} |")
     print(f"\nreleased code, published: {PUBLISHED_MS:.0f} ms per structure, {PUBLISHED_MS / mean[2]:.0f} times ours")
 
 
