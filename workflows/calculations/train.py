@@ -26,6 +26,7 @@ class TrainCalculation(CommandCalculation):
     preset: the command refuses those that contradict the initial model.
     """
 
+    CACHE_VERSION = 2  # 1 had an A2I transformer without norms
     EXPECTED = ("model.safetensors", "config.json", "card.json", "metrics.jsonl")
 
     @classmethod
