@@ -26,7 +26,7 @@ Invariant form (preset `campaign`): tokens of distances, species and angles, att
  b(r)        radial     (2 m, n_basis)     Bessel functions times envelope
  Y_l         harmonics  (2 m, 2 l + 1)     of the bond's direction u, Y_l(u).Y_l(u') = P_l(u.u') (Legendre)
  M_l         moments    (n, 2 l + 1, C)    at first zero
- v'           normed     any                v / sqrt(1 + mean over channels of v^2): what enters a matrix in (6) to (9)
+ v'          normed     any                v / sqrt(1 + mean over channels of v^2): what enters a matrix in (6) to (9)
  (5) t = f(A_species(i) + B_species(j)) * F b(r),  f = SiLU, * channel by channel
  per block, with heads that share the channels among them:
  (6) l_k = (Q x'_i).(K t'_k) / sqrt(width), l_0 = log N + L x'_i, each bounded by 10 tanh(./10); w_k by (1)
