@@ -18,6 +18,10 @@ Two potentials, of the same preset, seed and budget:
     python examples/claims/teanet.py train --potential all --budget 10m
     python examples/claims/teanet.py plot
 
+Crystals have one or two atoms in a cell, and at the k spacing of `fast` their mesh changes along E(V): labels jump
+there by tenths of an eV per atom, as much as the curve is deep. Points with another mesh than that of the reference
+volume are drawn apart and not counted; for training they are used like any other label.
+
 The elements are named so that cutoffs, hence the protocol's hash, are those of the random cells: one dataset. Results
 are kept in results/teanet.json; a training that was stopped goes on from the folder --work.
 """
@@ -28,7 +32,7 @@ import argparse
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ase
 import ase.build
@@ -36,6 +40,7 @@ import ase.io
 import numpy as np
 from numpy.typing import NDArray
 
+from aiida_argonaut.dft_inputs.kpoints import kpoint_mesh
 from aiida_argonaut.mlip.calculator import CommitteeCalculator
 
 RESULTS = Path(__file__).parent / "results"
@@ -54,6 +59,8 @@ CRYSTALS = {"Li": ("bcc", 3.44), "Al": ("fcc", 4.04), "Si": ("diamond", 5.47), "
 VOLUMES = (0.76, 0.82, 0.88, 0.94, 1.0, 1.06, 1.13, 1.20, 1.28)
 """Of the volume at that lattice constant."""
 MOLECULES = ("CH4", "C2H2", "C2H4", "C2H6")
+K_SPACING = 0.7
+"""1/Å, of `fast`."""
 RATTLED = 8
 """Distorted structures of each molecule and each crystal, for training."""
 VACUUM = 4.0
@@ -196,14 +203,44 @@ def save(found: dict[str, Any]) -> None:
     (RESULTS / "teanet.json").write_text(f"{{\n{rows}\n}}\n")
 
 
-def curve(frames: list[ase.Atoms], energies: Array, name: str) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """Abscissa, energy per atom in eV, and whether it is for the test, in the order of the abscissa."""
+class Curve(NamedTuple):
+    """Points of a curve in the order of their abscissa."""
+
+    x: Array
+    energy: Array
+    """eV per atom."""
+    test: NDArray[np.bool_]
+    """Whether a point is for the test."""
+    other: NDArray[np.bool_]
+    """Whether its mesh of k points is another than that of the reference volume."""
+
+    def counted(self) -> Curve:
+        """Without points of another mesh."""
+        return Curve(*(part[~self.other] for part in self))
+
+
+def curve(frames: list[ase.Atoms], energies: Array, name: str) -> Curve:
+    """The points of this name, with these energies of all frames in eV."""
     chosen = [k for k, frame in enumerate(frames) if frame.info["source"] == name and "x" in frame.info]
-    x = np.array([frames[k].info["x"] for k in chosen])
-    order = np.argsort(x)
-    per_atom = np.array([energies[k] / len(frames[k]) for k in chosen])
-    test = np.array([frames[k].info["part"] == "test" for k in chosen])
-    return x[order], per_atom[order], test[order]
+    chosen.sort(key=lambda k: frames[k].info["x"])
+    mesh = kpoint_mesh(crystal(name, 1.0).cell.array, K_SPACING) if name in CRYSTALS else None
+    return Curve(
+        np.array([frames[k].info["x"] for k in chosen]),
+        np.array([energies[k] / len(frames[k]) for k in chosen]),
+        np.array([frames[k].info["part"] == "test" for k in chosen], dtype=bool),
+        np.array([mesh not in (None, kpoint_mesh(frames[k].cell.array, K_SPACING)) for k in chosen], dtype=bool),
+    )
+
+
+def jump(points: Curve) -> str:
+    """eV per atom between the nearest label of another mesh and the parabola through the three points next to it."""
+    if not points.other.any():
+        return "-"
+    same = points.counted()
+    near = min(points.other.nonzero()[0], key=lambda k: np.abs(same.x - points.x[k]).min())
+    beside = np.argsort(np.abs(same.x - points.x[near]))[:3]
+    line = np.polyfit(same.x[beside], same.energy[beside], 2)
+    return f"{points.energy[near] - np.polyval(line, points.x[near]):+.2f}"
 
 
 def minimum(x: Array, energy: Array) -> float:
@@ -217,12 +254,13 @@ def summary(frames: list[ase.Atoms], found: dict[str, Any]) -> list[str]:
     """Lines of Markdown, a row per curve; errors of the points for the test, in meV per atom."""
     labels = np.array([frame.get_potential_energy() for frame in frames])
     lines = [
-        "| curve | points for the test | depth, eV per atom | error, random | error, all "
+        "| curve | points for the test | depth, eV per atom | another mesh adds | error, random | error, all "
         "| minimum, label | random | all |",
-        "|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name in (*BONDS, *CRYSTALS, "C=C"):
-        x, energy, test = curve(frames, labels, name)
+        label = curve(frames, labels, name)
+        x, energy, test, _ = label.counted()
         if len(x) < 3:
             continue
         cells: list[list[str]] = [[], []]
@@ -230,11 +268,11 @@ def summary(frames: list[ase.Atoms], found: dict[str, Any]) -> list[str]:
             if potential not in found:
                 cells = [[*cells[0], "-"], [*cells[1], "-"]]
                 continue
-            _, predicted, _ = curve(frames, np.array(found[potential]["energies"]), name)
+            predicted = curve(frames, np.array(found[potential]["energies"]), name).counted().energy
             error = 1e3 * np.abs(predicted - energy)[test].mean()
             cells = [[*cells[0], f"{error:.0f}"], [*cells[1], f"{minimum(x, predicted):.3f}"]]
         lines.append(
-            f"| {name} | {int(test.sum())} | {energy[-1] - energy.min():.2f} | {' | '.join(cells[0])} "
+            f"| {name} | {int(test.sum())} | {energy[-1] - energy.min():.2f} | {jump(label)} | {' | '.join(cells[0])} "
             f"| {minimum(x, energy):.3f} | {' | '.join(cells[1])} |"
         )
     return lines
@@ -251,18 +289,22 @@ def plot(frames: list[ase.Atoms], found: dict[str, Any]) -> None:
     names = (*BONDS, *CRYSTALS, "C=C")
     figure, axes = pyplot.subplots(3, 4, figsize=(14, 9), layout="constrained")
     for axis, name in zip(axes.flat, names, strict=False):
-        x, energy, test = curve(frames, labels, name)
+        x, energy, test, other = curve(frames, labels, name)
         if len(x) == 0:
             continue
-        zero = energy.min()
-        axis.plot(x[~test], (energy - zero)[~test], "ko", label="DFT, training")
-        axis.plot(x[test], (energy - zero)[test], "o", mfc="white", mec="k", label="DFT, test")
+        zero = energy[~other].min()
+        for chosen, marker, told in (
+            (~test & ~other, {"mfc": "k"}, "DFT, training"),
+            (test & ~other, {"mfc": "white"}, "DFT, test"),
+            (other, {"mfc": "none", "mec": "C3", "marker": "s"}, "DFT, another k mesh"),
+        ):
+            axis.plot(x[chosen], (energy - zero)[chosen], **{"ls": "", "marker": "o", "mec": "k"} | marker, label=told)
         for potential, style in (("random", "C1--"), ("all", "C0-")):
             if potential in found:
-                predicted = curve(frames, np.array(found[potential]["energies"]), name)[1]
+                predicted = curve(frames, np.array(found[potential]["energies"]), name).energy
                 axis.plot(x, predicted - zero, style, label=f"TeaNet, {potential}")
         axis.set(title=name, xlabel="volume / reference" if name in CRYSTALS else "distance, Å", ylabel="eV per atom")
-        span = float(np.ptp(energy))
+        span = float(np.ptp(energy[~other]))
         axis.set_ylim(-0.3 * span, 1.3 * span)
     for axis in axes.flat[len(names) :]:
         axis.axis("off")

@@ -207,3 +207,21 @@ def test_the_table_of_a_claim_is_what_was_measured(example, name):
     found = json.loads((FOLDER / "results" / f"{name}.json").read_text())
     document = (FOLDER.parents[1] / "docs" / f"{name}.md").read_text()
     assert [line for line in example(name).lines(found) if line not in document] == []
+
+
+def test_the_table_of_curves_is_what_was_measured(example):
+    teanet = example("teanet")
+    document = (FOLDER.parents[1] / "docs" / "teanet.md").read_text()
+    lines = teanet.summary(teanet.labelled(), teanet.load())
+    assert len(lines) == 2 + len(teanet.BONDS) + len(teanet.CRYSTALS) + 1
+    assert [line for line in lines if line not in document] == []
+
+
+def test_points_of_another_mesh_are_not_of_the_curve(example):
+    teanet = example("teanet")
+    frames = teanet.labelled()
+    label = teanet.curve(frames, np.array([frame.get_potential_energy() for frame in frames]), "Si")
+    assert label.x[label.other].tolist() == [0.76, 0.82]
+    assert np.array_equal(label.counted().x, [0.88, 0.94, 1.0, 1.06, 1.13, 1.2, 1.28])
+    line = teanet.Curve(label.x, 3 * label.x**2 - label.x + np.where(label.other, 0.5, 0.0), label.test, label.other)
+    assert teanet.jump(line) == "+0.50"
