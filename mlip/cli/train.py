@@ -239,6 +239,7 @@ class _Live:
         self.path, self.seed = output / "metrics.jsonl", seed
         self.progress = Progress("training", members)
         self.lines: dict[int, dict[int, dict[str, Any]]] = {}
+        self.first: dict[int, tuple[float, float]] = {}
 
     def __enter__(self) -> _Live:
         self.progress.__enter__()
@@ -255,7 +256,10 @@ class _Live:
         rows = [json.dumps(row) + "\n" for each in self.lines.values() for row in each.values()]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text("".join(rows))
-        left = line["seconds"] * (1.0 - done) / done if done > 0 else 0.0
+        seconds, begun = self.first.setdefault(member, (line["seconds"], done))  # compiling came before
+        if done == begun:
+            seconds, begun = 0.0, 0.0
+        left = (line["seconds"] - seconds) * (1.0 - done) / (done - begun) if done > 0 else 0.0
         self.progress.update(
             member + done,
             f"member {member}: step {line['step']}, {line['step'] / max(line['seconds'], 1e-9):.1f}/s, "

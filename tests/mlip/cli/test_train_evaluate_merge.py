@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from aiida_argonaut.mlip.cli.evaluate import evaluate
 from aiida_argonaut.mlip.cli.explore import explore
 from aiida_argonaut.mlip.cli.merge import merge
-from aiida_argonaut.mlip.cli.train import Duration, train
+from aiida_argonaut.mlip.cli.train import Duration, _Live, train
 from aiida_argonaut.mlip.frames import Configuration, LabelledFrame, write_frames
 from aiida_argonaut.mlip.graph import DeviceError
 from aiida_argonaut.mlip.predictions import read_predicted
@@ -176,3 +176,12 @@ def test_reference_energies_file(data):
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90.0), ("90s", 90.0), ("1.5m", 90.0), ("2h", 7200.0)])
 def test_durations(text, seconds):
     assert Duration().convert(text, None, None) == seconds
+
+
+def test_the_time_left_does_not_count_what_came_before_the_first_validation(tmp_path, monkeypatch):
+    live, told = _Live(tmp_path, 1, 1), []
+    monkeypatch.setattr(live.progress, "update", lambda done, text: told.append(text))
+    for seconds, done in ((30.0, 0.02), (42.0, 0.04), (618.0, 1.0)):
+        line = {"step": 100, "seconds": seconds, "validation_force_mae_mev_per_angstrom": 5.0}
+        live.report(1, done, line)
+    assert [text.rpartition(", ")[2] for text in told] == ["24:30 left for it", "9:36 left for it", "0:00 left for it"]
