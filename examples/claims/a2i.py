@@ -113,6 +113,11 @@ def lines(found: dict[str, Any]) -> list[str]:
     return rows
 
 
+def load() -> dict[str, Any]:
+    """Results so far: another run may have added to them."""
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+
 def main() -> None:
     """Run what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -122,10 +127,10 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("claims-work"))
     parser.add_argument("--plot", action="store_true", help="draw what has been measured")
     options = parser.parse_args()
-    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    found = load()
     if options.system:
-        key = f"{options.system}:{options.preset}:{options.budget}"
-        found[key] = run(options.system, options.preset, options.budget, options.work)
+        one = run(options.system, options.preset, options.budget, options.work)
+        found = load() | {f"{options.system}:{options.preset}:{options.budget}": one}
         RESULTS.parent.mkdir(exist_ok=True)
         rows = ",\n".join(f' "{key}": {json.dumps(one)}' for key, one in sorted(found.items()))
         RESULTS.write_text(f"{{\n{rows}\n}}\n")
