@@ -33,6 +33,12 @@ class Weights:
         return inputs @ self(name) + self(f"{name}_bias")
 
 
+def normal(shape: tuple[int, ...], scale: float, generator: torch.Generator) -> Tensor:
+    """Normal random numbers; on the meta device none are drawn, which would import the compiler and take memory."""
+    weight = torch.empty(shape)
+    return weight if weight.is_meta else weight.normal_(0.0, scale, generator=generator)
+
+
 def sum_structures(values: Tensor, graph: Graph) -> Tensor:
     """(n,) per atom -> (g,) per structure, summed in float64."""
     total = torch.zeros(graph.n_structures, dtype=torch.float64, device=values.device)

@@ -29,7 +29,7 @@ Invariant form (preset `campaign`): tokens of distances, species and angles, att
  v'          normed     any                v / sqrt(1 + mean over channels of v^2): what enters a matrix in (6) to (9)
  (5) t = f(A_species(i) + B_species(j)) * F b(r),  f = SiLU, * channel by channel
  per block, with heads that share the channels among them:
- (6) l_k = (Q x'_i).(K t'_k) / sqrt(width), l_0 = log N + L x'_i, each bounded by 10 tanh(./10); w_k by (1)
+ (6) l_k = (Q x'_i).(K t'_k) / sqrt(width), l_0 = log N + L x'_i, but for log N bounded by B tanh(./B); w_k by (1)
  (7) o_i = sqrtN sum_k w_k V t'_k;   M_l <- M_l + sqrtN sum_k w_k Y_l(u_k) V_l t'_k
  (8) h0 = C x' + c;  h = h0 + G (o, (M_l A_l).(M_l B_l))';   x <- x + S (f(h) - f(h0))
  (9) p_j = (Y_l(u_j).M_l)_l;   t_j <- t_j + O (f(T (t_j, p_j)' + X x'_i + R s_j + Z x'_j + d) * F b(r))
@@ -61,12 +61,9 @@ from torch import Tensor
 from torch.nn.functional import gelu, layer_norm, silu
 
 from ..graph import Graph
-from ..layers import Weights, bessel_basis, lengths, polynomial_envelope, sum_structures
+from ..layers import Weights, bessel_basis, lengths, normal, polynomial_envelope, sum_structures
 from ..potential import Architecture, ArchitectureError, Parameters, register
 from ..units import Z_MAX
-
-BOUND = 10.0
-"""Largest logit of the invariant form: its exponential is far from the largest number of float32."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +92,15 @@ class A2IConfig:
     """N, neighbours of an average atom; invariant form."""
     norm_floor: float = 1.0
     """The one in v / sqrt(1 + mean of v^2): smaller values stay about as they are. Invariant form."""
+    logit_bound: float = 1.0
+    """B, largest logit of the invariant form: without one, attention as sharp as a step follows every neighbour that
+    comes and goes, and what was learned from few structures is wild in others."""
     cartesian: bool = False
     """The published form, whose energy changes when the structure is turned."""
 
     def __post_init__(self) -> None:
         sizes = (self.n_blocks, self.scalar_width, self.n_heads, self.key_width, self.vector_width, self.n_basis)
-        positive = (*sizes, self.n_rounds, self.cutoff, self.average_neighbours, self.norm_floor)
+        positive = (*sizes, self.n_rounds, self.cutoff, self.average_neighbours, self.norm_floor, self.logit_bound)
         if min(positive) <= 0 or not 1 <= self.max_degree <= 3:
             raise ArchitectureError(f"{self}: all sizes must be positive and max_degree 1 to 3")
         if self.scalar_width % self.n_heads or (not self.cartesian and self.vector_width % self.n_heads):
@@ -164,7 +164,7 @@ def init(config: A2IConfig, generator: torch.Generator) -> Parameters:
     for name, shape in weight_shapes(config).items():
         scale = 1.0 if name in ("species", "mark") else 1.0 / math.sqrt(shape[0] if len(shape) < 3 else shape[1])
         scale *= DAMPED.get(name.rpartition(".")[2], 1.0)
-        weight = torch.normal(0.0, scale, shape, generator=generator)
+        weight = normal(shape, scale, generator)
         if name.endswith("_gain"):
             weight = torch.ones(shape)
         parameters[name] = torch.zeros(shape) if name.endswith("_bias") else weight
@@ -253,21 +253,21 @@ def _attention(
         [width, config.scalar_width] + [config.vector_width] * len(bonds.harmonics), 1
     )
     score = (query.index_select(0, bonds.centre) * key).unflatten(1, (heads, -1)).sum(2) / math.sqrt(config.key_width)
-    weight = bonds.envelope * torch.exp(_bounded(score))
+    weight = bonds.envelope * torch.exp(_bounded(score, config))
     scalar, *arrows = ((value.unflatten(1, (heads, -1)) * weight[:, :, None]).flatten(1) for value in values)
     arrows = [(y * value[:, None]).flatten(1) for y, value in zip(bonds.harmonics, arrows, strict=True)]
     joined = torch.cat([weight, scalar, *arrows], 1)
     total = joined.new_zeros((n, joined.shape[1])).index_add(0, bonds.centre, joined)
     whole, *sums = total.split([heads, scalar.shape[1]] + [each.shape[1] for each in arrows], 1)
-    share = bonds.root / (bonds.root**2 * torch.exp(_bounded(alone)) + whole)
+    share = bonds.root / (bonds.root**2 * torch.exp(_bounded(alone, config)) + whole)
     gathered = (sums[0].unflatten(1, (heads, -1)) * share[:, :, None]).flatten(1)
     share = share.repeat_interleave(config.vector_width // heads, 1)[:, None]
     fresh = [part.unflatten(1, (-1, config.vector_width)) * share for part in sums[1:]]
     return gathered, fresh if moments is None else [old + new for old, new in zip(moments, fresh, strict=True)]
 
 
-def _bounded(logits: Tensor) -> Tensor:
-    return BOUND * torch.tanh(logits / BOUND)
+def _bounded(logits: Tensor, config: A2IConfig) -> Tensor:
+    return config.logit_bound * torch.tanh(logits / config.logit_bound)
 
 
 def _centre_update(w: Weights, config: A2IConfig, centre: Tensor, gathered: Tensor, moments: list[Tensor]) -> Tensor:

@@ -46,7 +46,16 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from ..graph import Graph
-from ..layers import Weights, among_nearest, bessel_basis, lengths, polynomial_envelope, safe_norm, sum_structures
+from ..layers import (
+    Weights,
+    among_nearest,
+    bessel_basis,
+    lengths,
+    normal,
+    polynomial_envelope,
+    safe_norm,
+    sum_structures,
+)
 from ..potential import Architecture, ArchitectureError, Parameters, register
 
 ROOT_2, ROOT_3 = math.sqrt(2.0), math.sqrt(3.0)
@@ -135,7 +144,7 @@ def init(config: LeignnConfig, generator: torch.Generator) -> Parameters:
     parameters = {}
     for name, shape in weight_shapes(config).items():
         scale = 1.0 if name == "embedding" else 1.0 / math.sqrt(shape[0])
-        weight = torch.normal(0.0, scale, shape, generator=generator)
+        weight = normal(shape, scale, generator)
         parameters[name] = torch.zeros(shape) if name.endswith("_bias") else weight
     return parameters
 

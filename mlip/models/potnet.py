@@ -49,7 +49,7 @@ from torch.nn.functional import relu, silu, softplus
 
 from ..graph import Graph
 from ..lattice_sums import PairSums, lattice_sums
-from ..layers import Weights, among_nearest, bessel_basis, lengths, polynomial_envelope, sum_structures
+from ..layers import Weights, among_nearest, bessel_basis, lengths, normal, polynomial_envelope, sum_structures
 from ..potential import Architecture, ArchitectureError, Parameters, register
 from ..units import Z_MAX
 from .potnet_elements import FEATURES
@@ -153,7 +153,7 @@ def init(config: PotNetConfig, generator: torch.Generator) -> Parameters:
     for name, shape in weight_shapes(config).items():
         scale = 1.0 if name in ("embedding", "overlap") else 1.0 / math.sqrt(shape[0])
         scale *= DAMPED.get(name.rpartition(".")[2], 1.0)
-        weight = torch.normal(0.0, scale, shape, generator=generator)
+        weight = normal(shape, scale, generator)
         if name.endswith("_gain") or name == "dispersion":
             weight = torch.ones(shape)
         parameters[name] = torch.zeros(shape) if name.endswith("_bias") else weight

@@ -49,7 +49,7 @@ from torch import Tensor
 
 from ..dilogarithm import activation
 from ..graph import Graph
-from ..layers import Weights, bessel_basis, lengths, safe_norm, sum_structures
+from ..layers import Weights, bessel_basis, lengths, normal, safe_norm, sum_structures
 from ..potential import Architecture, ArchitectureError, Parameters, register
 from ..units import Z_MAX
 
@@ -166,7 +166,7 @@ def init(config: TeaNetConfig, generator: torch.Generator) -> Parameters:
             scale *= damping
         if name == "middle.gain":
             scale /= config.n_blocks
-        weight = torch.normal(0.0, scale, shape, generator=generator)
+        weight = normal(shape, scale, generator)
         parameters[name] = torch.zeros(shape) if name == "elements" or name.endswith("_bias") else weight
     return parameters
 

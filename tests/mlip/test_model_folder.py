@@ -5,6 +5,8 @@ import json
 import pickle
 import resource
 import struct
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -239,6 +241,21 @@ def refused(folder, said):
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 600 + len(str(folder))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000, "kB more than before"
+
+
+def test_asking_for_shapes_draws_no_weights():
+    """What a file claims of its sizes is compared on the meta device, before any memory is taken."""
+    code = """
+import sys, torch
+from aiida_argonaut.mlip.potential import architecture_names, get_architecture
+for name in architecture_names():
+    for config in get_architecture(name).presets.values():
+        with torch.device("meta"):
+            weights = get_architecture(name).init(config, torch.Generator())
+        assert all(weight.is_meta for weight in weights.values()), name
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("case", DAMAGES)

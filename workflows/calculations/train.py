@@ -26,7 +26,7 @@ class TrainCalculation(CommandCalculation):
     preset: the command refuses those that contradict the initial model.
     """
 
-    CACHE_VERSION = 2  # 1 had an A2I transformer without norms
+    CACHE_VERSION = 3  # 1 had an A2I transformer without norms, 2 one with sharper attention
     EXPECTED = ("model.safetensors", "config.json", "card.json", "metrics.jsonl")
 
     @classmethod

@@ -62,6 +62,7 @@ def test_moments_are_attention_between_pairs_of_neighbours():
     config, p = CAMPAIGN, weights(CAMPAIGN)
     w = Weights(p, "block1.")
     d, heads, c, width = config.scalar_width, config.n_heads, config.vector_width, config.key_width
+    bound = config.logit_bound
     graph = build_graph([molecule(5)], config.cutoff)
     directed = torch.cat([graph.vectors, -graph.vectors])
     r = directed.norm(dim=1, keepdim=True)
@@ -86,8 +87,8 @@ def test_moments_are_attention_between_pairs_of_neighbours():
         for head in range(heads):
             part = slice(head * width, (head + 1) * width)
             logits = {k: float(query[atom, part] @ key[k, part]) / math.sqrt(width) for k in own}
-            terms = {k: float(bonds.envelope[k]) * math.exp(10 * math.tanh(logits[k] / 10)) for k in own}
-            lone = config.average_neighbours * math.exp(10 * math.tanh(float(alone[atom, head]) / 10))
+            terms = {k: float(bonds.envelope[k]) * math.exp(bound * math.tanh(logits[k] / bound)) for k in own}
+            lone = config.average_neighbours * math.exp(bound * math.tanh(float(alone[atom, head]) / bound))
             for k in own:
                 share = bonds.root * terms[k] / (lone + sum(terms.values()))
                 mine = slice(head * d // heads, (head + 1) * d // heads)
