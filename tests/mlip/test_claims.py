@@ -24,6 +24,8 @@ FOLDER = Path(__file__).parents[2] / "examples" / "claims"
 def example(monkeypatch):
     """Import a module of the examples by its name; what it registers, and the module, are gone after the test."""
     monkeypatch.syspath_prepend(str(FOLDER))
+    for name in potential.architecture_names():
+        potential.get_architecture(name)  # those of the package stay known when the test is over
     monkeypatch.setattr(potential, "_REGISTERED", dict(potential._REGISTERED))
     before = set(sys.modules)
     yield importlib.import_module
