@@ -23,9 +23,9 @@ EPOCHS = 10**6
 
 def train_property_model(
     data: Sequence[Path], output: Path, architecture: str, preset: str, members: int, seed: int, config: Path,
-    budget: float | None, stop_after: float | None, device: str, live: Any,
+    budget: float | None, stop_after: float | None, device: str, live: Any, picture: bool,
 ) -> None:  # fmt: skip
-    """Read, train, write the model folder and the learning curve."""
+    """Read, train, write the model folder and, where it is wanted, the learning curve."""
     from .. import property_model
     from ..graph import device_of
     from ..potential import get_architecture
@@ -45,7 +45,8 @@ def train_property_model(
     card = {"data": [path.name for path in data], "left_out": dict(found.left_out), "fingerprint": plan.fingerprint}
     model = property_model.train_property(plan, seed, members, card, budget, checkpoints, live.report, deadline)
     model.save(output)
-    plot_property_curve(model.metrics, settings.target, output / "learning_curve.png")
+    if picture:
+        plot_property_curve(model.metrics, settings.target, output / "learning_curve.png")
     shutil.rmtree(checkpoints, ignore_errors=True)
     best = [member["best"]["validation_mae"] for member in model.card["members"]]
     click.echo(

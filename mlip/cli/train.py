@@ -81,6 +81,7 @@ class Duration(click.ParamType):
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for the bonds of all frames: for data sets that are too large for the memory; kept and used again.",
 )
+@click.option("--no-picture", is_flag=True, help="Do not draw the learning curve; see argonaut learning-curve.")
 def train(
     data: tuple[Path, ...],
     output: Path,
@@ -98,6 +99,7 @@ def train(
     initial_member: int | None,
     skip_bad: bool,
     cache: Path | None,
+    no_picture: bool,
 ) -> None:
     """Train a potential, or a committee, on labelled frames.
 
@@ -123,11 +125,10 @@ def train(
         with _pausing(output), _Live(output, seed, members) as live:
             train_property_model(
                 data, output, chosen, preset or ("published" if chosen == "potnet" else "campaign"), members, seed,
-                config, budget, stop_after, device, live,
+                config, budget, stop_after, device, live, not no_picture,
             )  # fmt: skip
         return
     from ..initial import Initial
-    from ..learning_curve import plot_learning_curve
     from ..training import train_committee
 
     settings = _settings(config, budget)
@@ -141,7 +142,10 @@ def train(
             checkpoints, live.report, start, cache, stop_after,
         )  # fmt: skip
     committee.save(output)
-    plot_learning_curve(committee.metrics, output / "learning_curve.png")
+    if not no_picture:
+        from ..learning_curve import plot_learning_curve
+
+        plot_learning_curve(committee.metrics, output / "learning_curve.png")
     shutil.rmtree(checkpoints, ignore_errors=True)
     _tell(output, committee, f"{len(dataset)} frames{'' if initial is None else f', from the weights of {initial}'}")
 

@@ -61,7 +61,7 @@ class TrainCalculation(CommandCalculation):
     def arguments(self) -> list[str]:
         """The command line."""
         settings = self.inputs.settings.get_dict()
-        arguments = ["train", "dataset", "-o", OUTPUT_FOLDER, "--config", "train.yaml"]
+        arguments = ["train", "dataset", "-o", OUTPUT_FOLDER, "--config", "train.yaml", "--no-picture"]
         for key in ("architecture", "preset", "members", "seed"):
             if settings.get(key) is not None:
                 arguments += [f"--{key}", str(settings[key])]

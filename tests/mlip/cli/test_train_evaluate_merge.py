@@ -99,8 +99,10 @@ def test_an_architecture_of_ones_own_trains_and_is_evaluated(data, monkeypatch):
 
 
 def test_train_merge_evaluate(data):
-    for seed in (1, 2):
-        run(train, data / "labels.extxyz", "-o", data / f"m{seed}", "--seed", seed, "--config", data / "quick.yaml")
+    common = ("--config", data / "quick.yaml")
+    run(train, data / "labels.extxyz", "-o", data / "m1", "--seed", 1, *common)
+    run(train, data / "labels.extxyz", "-o", data / "m2", "--seed", 2, *common, "--no-picture")
+    assert not (data / "m2" / "learning_curve.png").exists()
     assert sorted(path.name for path in (data / "m1").iterdir()) == [
         "card.json",
         "config.json",
