@@ -13,7 +13,7 @@ the cutoff rc on, and in every attention the weight of token k is
 log c *added* to the logits l: what crosses the cutoff has no weight left, and no other weight jumps.
 
 Cartesian form (preset `published`): a transformer on the tokens of one centre, full softmax attention among them.
- (2) t_k = W ((dx, dy, dz) / rc, r / rc, species) + b, the centre's with zeros for the geometry and a mark of its own
+ (2) t_k = W ((dx, dy, dz), r) / rc + B_species(k), the centre's B_species(i) and a mark; W begins at a variance of 9
  (3) t <- t + O attention(LN t), weights (1) for every token as query;  t <- t + FFN(LN t), width 4 d, GELU
  (4) e_i = MLP(LN t_0) - the same of a lone centre
  Numbers of neighbours differ from centre to centre: tokens are padded to the largest number at hand. That size depends
@@ -120,8 +120,7 @@ def weight_shapes(config: A2IConfig) -> dict[str, tuple[int, ...]]:
 
 def _cartesian_shapes(config: A2IConfig) -> dict[str, tuple[int, ...]]:
     d = config.scalar_width
-    shapes: dict[str, tuple[int, ...]] = {"species": (Z_MAX + 1, d), "embed": (4 + d, d), "embed_bias": (d,)}
-    shapes["mark"] = (d,)
+    shapes: dict[str, tuple[int, ...]] = {"species": (Z_MAX + 1, d), "embed": (4, d), "mark": (d,)}
     block: dict[str, tuple[int, ...]] = {
         "attend_gain": (d,),
         "attend_bias": (d,),
@@ -154,16 +153,20 @@ def _invariant_shapes(config: A2IConfig) -> dict[str, tuple[int, ...]]:
     return shapes | {"out": (d,), "out_token": (d,), "read": (d, d // 2), "read_bias": (d // 2,), "out_read": (d // 2,)}
 
 
-DAMPED = {"merge": 0.5, "down": 0.5, "query": 0.5, "token_out": 0.5, "out": 0.3, "out_token": 0.3, "out_read": 0.3}
-"""Factors of initial weights, so that an untrained model is near its baseline."""
+FACTORS = {
+    "embed": 6.0, "merge": 0.5, "down": 0.5, "query": 0.5, "token_out": 0.5,
+    "out": 0.3, "out_token": 0.3, "out_read": 0.3,
+}  # fmt: skip
+"""Of initial weights: what is added or read out is small, so that an untrained model is near its baseline; coordinates
+are large, since a network whose tokens are all but equal at first learns nothing of them in hundreds of steps."""
 
 
 def init(config: A2IConfig, generator: torch.Generator) -> Parameters:
-    """Normal weights of variance 1 / inputs; what is added to a token or read out is smaller, see DAMPED."""
+    """Normal weights of variance 1 / inputs, times FACTORS."""
     parameters = {}
     for name, shape in weight_shapes(config).items():
         scale = 1.0 if name in ("species", "mark") else 1.0 / math.sqrt(shape[0] if len(shape) < 3 else shape[1])
-        scale *= DAMPED.get(name.rpartition(".")[2], 1.0)
+        scale *= FACTORS.get(name.rpartition(".")[2], 1.0)
         weight = normal(shape, scale, generator)
         if name.endswith("_gain"):
             weight = torch.ones(shape)
@@ -315,8 +318,8 @@ def _cartesian(parameters: Parameters, config: A2IConfig, graph: Graph) -> Tenso
     vectors = torch.cat([graph.vectors, -graph.vectors])
     r = lengths(vectors)
     kinds = species.index_select(0, graph.numbers.index_select(0, other))
-    neighbours = w.linear("embed", torch.cat([vectors / config.cutoff, r / config.cutoff, kinds], 1))
-    alone = w.linear("embed", torch.nn.functional.pad(species, (4, 0))) + w("mark")
+    neighbours = torch.cat([vectors, r], 1) / config.cutoff @ w("embed") + kinds
+    alone = species + w("mark")
     slot, size = _slots(centre, graph.n_atoms)
     joined = torch.cat([neighbours, polynomial_envelope(r / config.cutoff)], 1)
     padded = joined.new_zeros((graph.n_atoms * size, d + 1)).index_add(0, slot, joined)
