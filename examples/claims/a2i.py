@@ -5,7 +5,7 @@ silicon after Stillinger and Weber (Phys. Rev. B 31, 5262 (1985)), the binary mi
 E 51, 4626 (1995)). Each system is run at constant temperature; frames of the first part of the trajectory are for
 training, those after a gap for the test. What is told is RMSE(E/N) over the standard deviation of E/N in the test.
 
-    python examples/claims/a2i.py --system lj --preset campaign --budget 5m      # a trajectory, a training, a row
+    python examples/claims/a2i.py --system lj --preset campaign --budget 6m      # a trajectory, a training, a row
     python examples/claims/a2i.py --plot          # table, and results/a2i.png
 
 The potentials are those of reference_potentials.py. Results are kept in results/a2i.json, trajectories in the folder
@@ -106,13 +106,13 @@ def plot(found: dict[str, Any]) -> None:
 def lines(found: dict[str, Any]) -> list[str]:
     """Lines of Markdown."""
     rows = [
-        "| system | preset | RMSE(E/N), meV | deviation of E/N, meV | ratio | force RMSE, meV/Å | steps |",
+        "| system | preset, budget | RMSE(E/N), meV | deviation of E/N, meV | ratio | force RMSE, meV/Å | steps |",
         "|---|---|---|---|---|---|---|",
     ]
     for key, one in sorted(found.items()):
-        name, preset = key.split(":")[:2]
+        name, preset, budget = key.split(":")
         rows.append(
-            f"| {name} | {preset} | {one['rmse_mev_per_atom']:.3f} | {one['deviation_mev_per_atom']:.2f} "
+            f"| {name} | {preset}, {budget} | {one['rmse_mev_per_atom']:.3f} | {one['deviation_mev_per_atom']:.2f} "
             f"| {one['ratio']:.3f} | {one['force_rmse_mev_per_angstrom']:.1f} | {one['steps']:,} |"
         )
     return rows
@@ -128,7 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--system", choices=SYSTEMS)
     parser.add_argument("--preset", default="campaign", choices=SETTINGS)
-    parser.add_argument("--budget", default="5m")
+    parser.add_argument("--budget", default="6m")
     parser.add_argument("--work", type=Path, default=Path("claims-work"))
     parser.add_argument("--plot", action="store_true", help="draw what has been measured")
     options = parser.parse_args()
